@@ -1,0 +1,13 @@
+"""The app that knows who a user is and which tokens speak for them."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Users, registration and tokens."""
+
+    name = "accounts"
+
+    def ready(self) -> None:
+        """Connect the receiver that ends a deleted user's access."""
+        from . import signals  # noqa: F401

@@ -1,0 +1,81 @@
+"""The user of this project."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+
+from .signals import send_access_revoked
+
+
+class User(AbstractUser):
+    """A person or program that signs in.
+
+    Every token carries the `token_version` that the user had when it was issued and is worth
+    nothing once the user's is another, so raising it ends all of them at once.
+    """
+
+    token_version = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~Q(email=""),
+                name="accounts_user_email_unique",
+                violation_error_message="A user with that email already exists.",
+            ),
+        ]
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Save the user; a new password or a deactivation ends the user's access as well."""
+        fields = None if update_fields is None else frozenset(update_fields)
+        with transaction.atomic(using=using or self._state.db):
+            ends_access = self._ends_access(using, fields)
+            super().save(
+                force_insert=force_insert,
+                force_update=force_update,
+                using=using,
+                update_fields=fields,
+            )
+            if ends_access:
+                self.revoke_access()
+
+    def revoke_access(self) -> None:
+        """End every access and refresh token of this user, and on commit all open connections."""
+        using = self._state.db
+        users = type(self)._base_manager.using(using)
+        with transaction.atomic(using=using):
+            users.filter(pk=self.pk).update(token_version=F("token_version") + 1)
+            self.token_version = users.values_list("token_version", flat=True).get(pk=self.pk)
+            send_access_revoked(self.pk, using)
+
+    def _ends_access(self, using: str | None, fields: frozenset[str] | None) -> bool:
+        """Whether saving `fields` (None: all) changes the password or deactivates the user."""
+        if self._state.adding or (fields is not None and not fields & {"password", "is_active"}):
+            return False
+        if fields == {"password"} and self._password is None:
+            # A login that brings the hash up to date; Django saves it in exactly this way.
+            return False
+        stored = (
+            type(self)
+            ._base_manager.using(using or self._state.db)
+            .select_for_update()
+            .values_list("password", "is_active")
+            .filter(pk=self.pk)
+            .first()
+        )
+        if stored is None:
+            return False
+        password, is_active = stored
+        return self.password != password or (is_active and not self.is_active)

@@ -1,0 +1,34 @@
+"""The ASGI entry point: HTTP goes to Django, WebSockets through the origin check to a consumer."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+
+# Consumers import models, so Django is set up before the routes are imported.
+http = get_asgi_application()
+
+{% if cookiecutter.use_chat -%}
+import chat.routing
+{% endif -%}
+import realtime.routing
+from realtime.origin import OriginCheck
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": OriginCheck(
+            URLRouter(
+                [
+                    *realtime.routing.websocket_urlpatterns,
+{%- if cookiecutter.use_chat %}
+                    *chat.routing.websocket_urlpatterns,
+{%- endif %}
+                    *realtime.routing.unknown_paths,
+                ]
+            )
+        ),
+    }
+)

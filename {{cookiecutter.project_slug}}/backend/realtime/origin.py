@@ -1,0 +1,2 @@
+def OriginCheck(app):
+    return app

@@ -1,0 +1,2 @@
+websocket_urlpatterns: list = []
+unknown_paths: list = []

@@ -1,0 +1,333 @@
+"""Settings, read from the environment.
+
+A `.env` file beside `manage.py` is read too, for development; what the environment itself says
+wins. `ENV_FILE` names another file. `.env.example` lists the variables that people set most.
+"""
+
+import os
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.retry import Retry
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+
+# Names and texts have their one place in pyproject.toml.
+_PYPROJECT = tomllib.loads((BASE_DIR / "pyproject.toml").read_text("utf-8"))
+PROJECT_TITLE: str = _PYPROJECT["tool"]["backend"]["title"]
+PROJECT_DESCRIPTION: str = _PYPROJECT["project"]["description"]
+PROJECT_VERSION: str = _PYPROJECT["project"]["version"]
+
+
+# Trust
+
+DEBUG = env.bool("DEBUG", default=False)
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if len(SECRET_KEY) < 50 or SECRET_KEY.startswith(("change-me", "django-insecure-")):
+    raise ImproperlyConfigured(
+        "SECRET_KEY is missing, a placeholder or shorter than 50 characters. "
+        "`python backend/local_files.py` writes a .env with a random one; in production set "
+        'SECRET_KEY to the output of: python -c "import secrets; print(secrets.token_urlsafe(50))"'
+    )
+
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
+if not ALLOWED_HOSTS:
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS is empty and DEBUG is off, so that every request would be refused. "
+        "Set ALLOWED_HOSTS to the host names that clients use, for example "
+        "ALLOWED_HOSTS=example.com,www.example.com"
+    )
+
+# Origins are written with their scheme: https://app.example.com
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Which pages may open sockets: origins, or hosts as in ALLOWED_HOSTS.
+WEBSOCKET_ALLOWED_ORIGINS = env.list("WEBSOCKET_ALLOWED_ORIGINS", default=ALLOWED_HOSTS)
+
+# Only behind a proxy that overwrites these headers; anyone else could forge them.
+TRUST_PROXY = env.bool("TRUST_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
+
+# Off only where clients really come over plain HTTP.
+HTTPS = env.bool("HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
+SESSION_COOKIE_SECURE = env.bool("SESSION_COOKIE_SECURE", default=HTTPS)
+CSRF_COOKIE_SECURE = env.bool("CSRF_COOKIE_SECURE", default=HTTPS)
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=False)
+# Whether these two may be on is for the owner of the whole domain to know.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+SESSION_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_MEMORY_BYTES", default=1_048_576)
+
+
+# Application
+
+INSTALLED_APPS = [
+    # Before daphne: its runserver starts the server of realtime/server.py.
+    "realtime",
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "accounts",
+{%- if cookiecutter.use_chat %}
+    "chat",
+{%- endif %}
+]
+
+MIDDLEWARE = [
+    # First: a probe comes by address and plain HTTP, which the next ones would refuse.
+    "backend.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "backend.urls"
+WSGI_APPLICATION = "backend.wsgi.application"
+ASGI_APPLICATION = "backend.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "backend" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+
+# Static and media files
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+MEDIA_URL = "/media/"
+MEDIA_ROOT = BASE_DIR / "media"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+
+# Database
+
+# How long a query may wait for a row, or with SQLite for the database, that another has locked.
+REALTIME_LOCK_TIMEOUT_SECONDS = env.int("REALTIME_LOCK_TIMEOUT_SECONDS", default=5)
+
+if not env.str("DATABASE_URL", default=""):
+    raise ImproperlyConfigured(
+        "DATABASE_URL is not set. `python backend/local_files.py` writes a .env with one for "
+        "development; in production set it to sqlite:////absolute/path or "
+        "postgres://user:password@host:5432/name"
+    )
+DATABASES: dict[str, dict[str, Any]] = {
+    # Connections that outlive a request leak under ASGI, where each request has its own thread.
+    "default": env.db("DATABASE_URL") | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+}
+_database = DATABASES["default"]
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["NAME"] = BASE_DIR / _database["NAME"]
+    _database["OPTIONS"] = {
+        "timeout": REALTIME_LOCK_TIMEOUT_SECONDS,
+        # A transaction that reads first and writes later could not wait for the lock.
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    } | _database.get("OPTIONS", {})
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        "options": f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS}s",
+    } | _database.get("OPTIONS", {})
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+# Redis: the channel layer and the cache, each in memory where there is none
+
+REDIS_URLS = env.list("REDIS_URL", default=[])
+
+if REDIS_URLS:
+    CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {
+                "hosts": [
+                    {
+                        "address": url,
+                        "socket_connect_timeout": 2,
+                        "socket_timeout": 5,
+                        "socket_keepalive": True,
+                        "health_check_interval": 15,
+                        "retry": AsyncRetry(ExponentialWithJitterBackoff(cap=1, base=0.05), 2),
+                    }
+                    for url in REDIS_URLS
+                ]
+            },
+        }
+    }
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            # Several locations would mean replicas of the first.
+            "LOCATION": REDIS_URLS[0],
+            "OPTIONS": {
+                "socket_connect_timeout": 1,
+                "socket_timeout": 1,
+                "retry": Retry(NoBackoff(), 0),
+            },
+            "KEY_PREFIX": "cache",
+        }
+    }
+else:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            # One channel carries the hints for every socket of the process.
+            "CONFIG": {"capacity": 100_000, "expiry": 3600, "group_expiry": 10**9},
+        }
+    }
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+
+# Realtime: the limits are those of the README's protocol chapter
+
+REALTIME_MAX_FRAME_BYTES = env.int("REALTIME_MAX_FRAME_BYTES", default=65_536)
+REALTIME_REPLAY_LIMIT = env.int("REALTIME_REPLAY_LIMIT", default=1_000)
+# Without Redis this tick is also how events of another process arrive.
+REALTIME_TICK_SECONDS = env.float("REALTIME_TICK_SECONDS", default=10.0 if REDIS_URLS else 1.0)
+REALTIME_BUFFER_BYTES = env.int("REALTIME_BUFFER_BYTES", default=1_048_576)
+REALTIME_SOCKETS_PER_USER = env.int("REALTIME_SOCKETS_PER_USER", default=10)
+REALTIME_FRAMES_PER_SECOND = env.int("REALTIME_FRAMES_PER_SECOND", default=20)
+REALTIME_FRAMES_BURST = env.int("REALTIME_FRAMES_BURST", default=60)
+REALTIME_DATABASE_THREADS = env.int("REALTIME_DATABASE_THREADS", default=8)
+REALTIME_PING_SECONDS = env.int("REALTIME_PING_SECONDS", default=20)
+# What `trim_streams` keeps of each user's events; 0 means no limit.
+REALTIME_RETENTION_DAYS = env.float("REALTIME_RETENTION_DAYS", default=30)
+REALTIME_RETENTION_ENTRIES = env.int("REALTIME_RETENTION_ENTRIES", default=10_000)
+
+
+# Accounts
+
+AUTH_USER_MODEL = "accounts.User"
+REGISTRATION_OPEN = env.bool("REGISTRATION_OPEN", default=True)
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=15)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14)),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+}
+
+
+# REST
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.AccessTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_RATES": {
+        # Per address and, for signing in, per user name that is tried.
+        "register": env.str("REGISTER_RATE", default="10/hour"),
+        "token": env.str("TOKEN_RATE", default="20/min"),
+        "token_user": env.str("TOKEN_USER_RATE", default="10/min"),
+    },
+    "NUM_PROXIES": 1 if TRUST_PROXY else 0,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": PROJECT_TITLE,
+    "DESCRIPTION": PROJECT_DESCRIPTION,
+    "VERSION": PROJECT_VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/",
+    # The pages' scripts and styles come from this server.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+
+# Logging: everything to standard error, one line a record, no token in any of them
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "filters": {"mask": {"()": "backend.masking.MaskingFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["mask"],
+        },
+    },
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # Django gives these two handlers of their own, which would repeat each record.
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}

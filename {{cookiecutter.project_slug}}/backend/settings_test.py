@@ -1,0 +1,42 @@
+"""Settings of the test suite: those of production, independent of `.env`, made fast."""
+
+import os
+
+os.environ.update(
+    ENV_FILE=os.devnull,
+    DEBUG="false",
+    HTTPS="false",
+    SECRET_KEY="only-the-tests-use-this-key-which-is-long-enough-for-them",
+    ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
+    REGISTRATION_OPEN="true",
+)
+{%- if cookiecutter.database == "postgresql" %}
+# conftest.py starts a server where none answers here.
+os.environ.setdefault("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+{%- else %}
+os.environ.setdefault("DATABASE_URL", "sqlite:///test.sqlite3")
+{%- endif %}
+
+from backend.settings import *  # noqa: E402
+from backend.settings import BASE_DIR, DATABASES, REST_FRAMEWORK  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Requests are counted in one process and, but for the tests of the throttles, never refused.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
+
+# Static files straight from the apps, so that nothing has to be collected first.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_AUTOREFRESH = True
+WHITENOISE_USE_FINDERS = True
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, since other threads and processes could not see a database in memory.
+    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "test.sqlite3")}
+    DATABASES["default"]["OPTIONS"]["init_command"] = (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+    )
