@@ -1,2 +1,0 @@
-def OriginCheck(app):
-    return app

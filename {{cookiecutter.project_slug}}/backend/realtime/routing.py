@@ -1,2 +1,0 @@
-websocket_urlpatterns: list = []
-unknown_paths: list = []
