@@ -1,0 +1,44 @@
+"""Admin pages for looking at streams and events; nothing here can be changed by hand."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import UserEvent, UserStream
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Shows rows that only the code may write: a stream edited by hand would be a broken one."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody adds."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes; `trim_streams` and the deletion of the owner do."""
+        return False
+
+
+@admin.register(UserStream)
+class UserStreamAdmin(ReadOnlyAdmin):
+    """Streams, by user."""
+
+    list_display = ("user", "head", "trimmed", "epoch")
+    search_fields = ("user__username", "user__email")
+    list_select_related = ("user",)
+
+
+@admin.register(UserEvent)
+class UserEventAdmin(ReadOnlyAdmin):
+    """Events, by user and time."""
+
+    list_display = ("stream", "seq", "created_at", "payload")
+    search_fields = ("stream__user__username", "stream__user__email")
+    list_select_related = ("stream__user",)
+    date_hierarchy = "created_at"
+    ordering = ("-created_at",)

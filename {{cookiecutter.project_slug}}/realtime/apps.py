@@ -1,0 +1,25 @@
+"""The realtime app: durable event streams over WebSockets."""
+
+from typing import Any
+
+from django.apps import AppConfig
+
+
+class RealtimeConfig(AppConfig):
+    """Connects the end of a user's access tokens with the user's open sockets."""
+
+    name = "realtime"
+    verbose_name = "Realtime streams"
+
+    def ready(self) -> None:
+        """Close a user's sockets in every process when their access tokens end."""
+        from accounts.signals import access_revoked
+
+        access_revoked.connect(_close_sockets, dispatch_uid="realtime.close_sockets")
+
+
+def _close_sockets(user_id: int, **kwargs: Any) -> None:
+    from .hub import CONTROL_GROUP
+    from .publisher import publisher
+
+    publisher.publish([{"type": "realtime.revoke", "group": CONTROL_GROUP, "user": user_id}])

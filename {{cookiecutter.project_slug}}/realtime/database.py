@@ -1,0 +1,56 @@
+"""Database work of the event loop, on threads of its own.
+
+One slow query must not delay anybody else's socket: asgiref's thread-sensitive default runs
+everything in one thread (https://github.com/django/channels/issues/2132). The pool is bounded, so
+its connections may live as long as its threads: they cannot leak.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from threading import Barrier
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function that uses the database on the pool of `REALTIME_DATABASE_THREADS` threads."""
+    work = partial(_with_connections, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_pool(), work)
+
+
+def close() -> None:
+    """End the pool and its connections; the next call makes a new one."""
+    pool = _pool()
+    everyone = Barrier(pool._max_workers)
+
+    def close_connections() -> None:
+        everyone.wait(timeout=10)
+        connections.close_all()
+
+    for _ in range(pool._max_workers):
+        pool.submit(close_connections)
+    pool.shutdown()
+    _pool.cache_clear()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.REALTIME_DATABASE_THREADS, "realtime-database")
+
+
+def _with_connections(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        for connection in connections.all(initialized_only=True):
+            # CONN_MAX_AGE is 0 for the threads of requests, which come and go; these stay.
+            connection.close_at = None

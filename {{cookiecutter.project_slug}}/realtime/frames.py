@@ -1,0 +1,85 @@
+"""What goes over the wire: the payload contract, and each event encoded exactly once."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+
+# The longest `seq` that a frame can carry, so that a payload that is accepted always fits.
+LONGEST_SEQ = len(',"seq":9223372036854775807')
+
+_encode = DjangoJSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=True, separators=(",", ":")
+).encode
+# A NUL that JSON escaped, not a backslash followed by the letters u0000.
+_nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Frame:
+    """One event as its subscribers receive it: the JSON text and the same as a WebSocket frame."""
+
+    __slots__ = ("seq", "text", "wire")
+
+    def __init__(self, text: str, seq: int | None = None) -> None:
+        self.seq = seq
+        self.text = text
+        self.wire = text_frame(text.encode())
+
+
+def text_frame(data: bytes) -> bytes:
+    """Wrap UTF-8 text in an unmasked, unfragmented text frame (RFC 6455, section 5.2)."""
+    length = len(data)
+    if length < 126:
+        return bytes((0x81, length)) + data
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big") + data
+    return b"\x81\x7f" + length.to_bytes(8, "big") + data
+
+
+def encode(payload: Mapping[str, Any]) -> str:
+    """Give the JSON text of a payload; dates, UUIDs and decimals become strings."""
+    return _encode(payload)
+
+
+def with_seq(text: str, seq: int) -> str:
+    """Add the sequence number to the JSON text of a payload, as its last key."""
+    comma = "" if text == "{}" else ","
+    return text[:-1] + comma + '"seq":' + str(seq) + "}"
+
+
+def check_payload(payload: Mapping[str, Any]) -> str:
+    """Check an event against the payload contract and give its JSON text.
+
+    Args:
+        payload: a JSON object; `seq` and types beginning with `realtime.` are the protocol's own.
+
+    Raises:
+        ValueError: it is no JSON object, uses a reserved name, holds what JSON or the database
+            cannot (NaN, a NUL character, a lone surrogate), or its frame would be larger than
+            `REALTIME_MAX_FRAME_BYTES`.
+    """
+    if not isinstance(payload, Mapping):
+        raise ValueError(f"an event must be a JSON object, not {type(payload).__name__}")
+    if "seq" in payload:
+        raise ValueError("the key 'seq' is reserved: the stream sets it; use another name")
+    kind = payload.get("type")
+    if isinstance(kind, str) and kind.startswith("realtime."):
+        raise ValueError(f"the type {kind!r} is reserved: types may not begin with 'realtime.'")
+    for key in payload:
+        if not isinstance(key, str):
+            raise ValueError(f"the key {key!r} must be a string to be a JSON object's key")
+    try:
+        text = _encode(dict(payload))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the event is not valid JSON: {error}") from error
+    if "\\u0000" in text and _nul.search(text):
+        raise ValueError("the event holds a NUL character, which PostgreSQL cannot store")
+    if size + LONGEST_SEQ > settings.REALTIME_MAX_FRAME_BYTES:
+        raise ValueError(
+            f"the event's frame is {size + LONGEST_SEQ:,} bytes, over REALTIME_MAX_FRAME_BYTES "
+            f"({settings.REALTIME_MAX_FRAME_BYTES:,}): send an id and let the client fetch the rest"
+        )
+    return text

@@ -1,0 +1,109 @@
+"""Durable streams: an append-only log with an owner, and its entries."""
+
+import uuid
+from collections.abc import Collection
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+
+class Stream(models.Model):
+    """An append-only log. Subclass it, give it an owner, and pair it with an `Entry`.
+
+    `head` is the sequence number of the last entry, `trimmed` the last one that has been deleted.
+    `epoch` names this history: a position is worth something only within its epoch.
+    """
+
+    epoch = models.UUIDField(default=uuid.uuid4, editable=False)
+    head = models.PositiveBigIntegerField(default=0, editable=False)
+    trimmed = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def ensure(cls, pks: Collection[Any]) -> None:
+        """Create the streams that do not exist yet; a subclass whose streams may be missing can.
+
+        Raises:
+            ValueError: a stream does not exist and cannot be created.
+        """
+        known = set(cls._default_manager.filter(pk__in=pks).values_list("pk", flat=True))
+        if unknown := set(pks) - known:
+            raise ValueError(f"there is no {cls._meta.verbose_name} {sorted(unknown)}")
+
+    @classmethod
+    def entry_model(cls) -> Any:
+        """Give the model whose rows are the entries: an `Entry` with the foreign key `stream`."""
+        return cls._meta.get_field("entries").related_model
+
+    @property
+    def group(self) -> str:
+        """The channel-layer group that is told of every new entry."""
+        return f"{self._meta.label_lower}.{self.pk}"
+
+
+class Entry(models.Model):
+    """One event of a stream.
+
+    A subclass adds the foreign key `stream` with the related name `entries`; the unique constraint
+    serves as its index.
+    """
+
+    seq = models.PositiveBigIntegerField(editable=False)
+    payload = models.JSONField(encoder=DjangoJSONEncoder)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        abstract = True
+        ordering = ("seq",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("stream", "seq"), name="%(app_label)s_%(class)s_position"
+            ),
+        )
+
+    def event(self) -> dict[str, Any]:
+        """Give the event as a client receives it: the payload's own keys, plus `seq`."""
+        return {**self.payload, "seq": self.seq}
+
+
+class UserStream(Stream):
+    """A user's own events: what `notify_user` writes and `/ws/realtime/` delivers."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="event_stream",
+    )
+
+    def __str__(self) -> str:
+        return f"events of {self.user}"
+
+    @classmethod
+    def ensure(cls, pks: Collection[Any]) -> None:
+        """Create the streams that these users do not have yet, whoever else is doing the same.
+
+        Raises:
+            ValueError: one of the users does not exist.
+        """
+        users = get_user_model()._default_manager
+        known = set(users.filter(pk__in=pks).values_list("pk", flat=True))
+        if unknown := set(pks) - known:
+            raise ValueError(f"no user has the id {', '.join(map(repr, sorted(unknown)))}")
+        cls._default_manager.bulk_create([cls(user_id=pk) for pk in pks], ignore_conflicts=True)
+
+
+class UserEvent(Entry):
+    """One event of a user."""
+
+    stream = models.ForeignKey(
+        UserStream, on_delete=models.CASCADE, related_name="entries", db_index=False
+    )
+
+    def __str__(self) -> str:
+        return f"event {self.seq} of user {self.stream_id}"

@@ -1,0 +1,94 @@
+"""Deleting old entries, and starting new histories."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.apps import apps
+from django.db import models, router, transaction
+from django.utils import timezone
+
+from .models import Stream
+
+
+def trim(
+    stream: type[Stream], *, days: float | None, entries: int | None, batch: int
+) -> tuple[int, int]:
+    """Delete the entries of every stream of a kind that are too old or too many.
+
+    Each batch is a transaction of its own that moves `trimmed` as well, so a client that is behind
+    gets a reset rather than a gap, whenever it asks.
+
+    Args:
+        stream: the model of the streams.
+        days: the age in days beyond which an entry goes; nothing for any age.
+        entries: how many of the latest a stream keeps; nothing for any number.
+        batch: how many entries one transaction deletes.
+
+    Returns:
+        How many entries were deleted, and of how many streams.
+    """
+    before = None if days is None else timezone.now() - timedelta(days=days)
+    deleted = streams = 0
+    for pk in _candidates(stream, before, entries).iterator():
+        count = 0
+        while trimmed := _trim_batch(stream, pk, before, entries, batch):
+            count += trimmed
+        deleted += count
+        streams += bool(count)
+    return deleted, streams
+
+
+def renew_epochs() -> int:
+    """Give every stream of the project a new history, as a restored backup needs.
+
+    A client may have seen events that the backup does not know; with the epoch that it remembers
+    it would wait for numbers that come again with other content.
+
+    Returns:
+        How many streams there are.
+    """
+    count = 0
+    for model in stream_models():
+        for pk in model._default_manager.order_by("pk").values_list("pk", flat=True).iterator():
+            count += model._default_manager.filter(pk=pk).update(epoch=uuid.uuid4())
+    return count
+
+
+def stream_models() -> list[type[Stream]]:
+    """Give every kind of stream that the installed apps define."""
+    return [model for model in apps.get_models() if issubclass(model, Stream)]
+
+
+def _candidates(
+    stream: type[Stream], before: datetime | None, entries: int | None
+) -> models.QuerySet[Stream]:
+    """Find the streams that may have something to delete, without looking at each entry."""
+    wanted = models.Q(pk__in=[])
+    if before is not None:
+        old = stream.entry_model()._default_manager.filter(created_at__lt=before)
+        wanted |= models.Q(pk__in=old.order_by().values("stream").distinct())
+    if entries is not None:
+        wanted |= models.Q(head__gt=models.F("trimmed") + entries)
+    return stream._default_manager.filter(wanted).order_by("pk").values_list("pk", flat=True)
+
+
+def _trim_batch(
+    stream: type[Stream], pk: object, before: datetime | None, entries: int | None, batch: int
+) -> int:
+    alias = router.db_for_write(stream)
+    with transaction.atomic(using=alias):
+        row = stream._default_manager.using(alias).select_for_update().get(pk=pk)
+        old = stream.entry_model()._default_manager.using(alias).filter(stream=pk)
+        wanted = models.Q(pk__in=[])
+        if before is not None:
+            wanted |= models.Q(created_at__lt=before)
+        if entries is not None:
+            wanted |= models.Q(seq__lte=row.head - entries)
+        numbers = old.filter(wanted).order_by("seq").values_list("seq", flat=True)[:batch]
+        last = max(numbers, default=None)
+        if last is None:
+            return 0
+        # Everything up to there, so that what remains has no gap.
+        count, _ = old.filter(seq__lte=last).delete()
+        stream._default_manager.using(alias).filter(pk=pk).update(trimmed=last)
+        return count

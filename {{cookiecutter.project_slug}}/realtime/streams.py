@@ -1,0 +1,193 @@
+"""Writing to streams and reading them. The database is the truth; a hint only says "look"."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import OperationalError, models, router, transaction
+
+from .frames import check_payload, encode, with_seq
+from .models import Entry, Stream
+from .publisher import publisher
+
+# PostgreSQL's lock_not_available and deadlock_detected (its manual, appendix A).
+LOCK_ERRORS = {"55P03", "40P01"}
+# Rows in one statement: below every database's limit on parameters.
+BATCH = 500
+
+T = TypeVar("T")
+
+
+class StreamBusy(Exception):
+    """Another transaction holds the stream's row for longer than the lock timeout."""
+
+
+class Position(NamedTuple):
+    """Where a stream stands: its history's name, the last sequence number, the last deleted."""
+
+    epoch: str
+    head: int
+    trimmed: int
+
+
+def append(stream: type[Stream], pk: Any, payload: Mapping[str, Any], **fields: Any) -> Entry:
+    """Append one event to a stream, inside the caller's transaction if there is one.
+
+    The event is published once the transaction commits, and never if it rolls back. The row lock
+    is held until then: append last, so that other writers to the stream wait briefly.
+
+    Args:
+        stream: the model of the stream.
+        pk: which one.
+        payload: the event, a JSON object.
+        fields: values for the entry model's own fields.
+
+    Raises:
+        ValueError: the payload breaks the contract, or there is no such stream.
+        StreamBusy: another transaction held the stream longer than
+            `REALTIME_LOCK_TIMEOUT_SECONDS`, or waits in a circle with this one.
+    """
+    return append_all(stream, [pk], payload, **fields)[0]
+
+
+def append_all(
+    stream: type[Stream], pks: Collection[Any], payload: Mapping[str, Any], **fields: Any
+) -> list[Entry]:
+    """Append one event to several streams of a kind in one transaction, locked in one order.
+
+    Arguments and errors as for `append`; gives the entries in the order of their keys.
+    """
+    text = check_payload(payload)
+    entry = stream.entry_model()
+    alias = router.db_for_write(stream)
+    pks = sorted(set(pks))
+    try:
+        with transaction.atomic(using=alias):
+            rows = _lock(stream, pks, alias)
+            if len(rows) < len(pks):
+                stream.ensure([pk for pk in pks if pk not in rows])
+                rows = _lock(stream, pks, alias)
+            for batch in _batches(pks):
+                stream._default_manager.using(alias).filter(pk__in=batch).update(
+                    head=models.F("head") + 1
+                )
+            entries = entry._default_manager.using(alias).bulk_create(
+                [
+                    entry(stream_id=pk, seq=rows[pk].head + 1, payload=dict(payload), **fields)
+                    for pk in pks
+                ],
+                batch_size=BATCH,
+            )
+            hints = [
+                hint(rows[pk], with_seq(text, rows[pk].head + 1), rows[pk].head + 1) for pk in pks
+            ]
+            # A robust callback: a failing hint must not break the caller's other callbacks.
+            transaction.on_commit(partial(publisher.publish, hints), using=alias, robust=True)
+    except OperationalError as error:
+        if not _is_lock_error(error):
+            raise
+        raise StreamBusy(
+            f"{stream._meta.label} {pks[:5]} is locked by another transaction: append last in a "
+            "transaction, keep it short, and use the plural for several streams"
+        ) from error
+    return entries
+
+
+def signal(stream: Stream, payload: Mapping[str, Any], *, exclude_user: int | None = None) -> None:
+    """Send an event to those who listen now, without storing it; it has no `seq`.
+
+    Inside a transaction it waits for the commit. Its order relative to stored events is not
+    promised.
+
+    Args:
+        stream: whose listeners; it need not exist in the database.
+        payload: the event, a JSON object.
+        exclude_user: the id of a user who does not get it.
+
+    Raises:
+        ValueError: the payload breaks the contract.
+    """
+    hints = [hint(stream, check_payload(payload), None, exclude_user)]
+    connection = transaction.get_connection(router.db_for_write(type(stream)))
+    # Asked first, since on_commit outside of a transaction would open a connection for nothing.
+    if connection.in_atomic_block:
+        connection.on_commit(partial(publisher.publish, hints), robust=True)
+    else:
+        publisher.publish(hints)
+
+
+def hint(
+    stream: Stream, text: str, seq: int | None, exclude_user: int | None = None
+) -> dict[str, Any]:
+    """Give the channel-layer message that tells every process of one event."""
+    return {
+        "type": "realtime.hint",
+        "group": stream.group,
+        "epoch": str(stream.epoch),
+        "seq": seq,
+        "text": text,
+        "exclude": exclude_user,
+    }
+
+
+def position(stream: Stream) -> Position | None:
+    """Read where a stream stands; nothing if it is gone."""
+    return positions([stream]).get(stream.group)
+
+
+def positions(streams: Iterable[Stream]) -> dict[str, Position]:
+    """Read where many streams of any kind stand, in one query for up to 500 of them."""
+    by_model: dict[type[Stream], list[Stream]] = {}
+    for stream in streams:
+        by_model.setdefault(type(stream), []).append(stream)
+    queries = [
+        model._default_manager.filter(pk__in=[stream.pk for stream in batch])
+        .order_by()
+        .values_list(
+            models.Value(model._meta.label_lower, models.CharField()),
+            "pk",
+            "epoch",
+            "head",
+            "trimmed",
+        )
+        for model, members in by_model.items()
+        for batch in _batches(members)
+    ]
+    return {
+        f"{label}.{pk}": Position(str(epoch), head, trimmed)
+        for together in _batches(queries, 10)
+        for label, pk, epoch, head, trimmed in reduce(
+            lambda first, other: first.union(other, all=True), together
+        )
+    }
+
+
+def texts_after(stream: Stream, seq: int, limit: int) -> list[tuple[int, str]]:
+    """Read up to `limit` events after a position: their numbers and frames' texts, in order."""
+    rows = (
+        stream.entry_model()
+        ._default_manager.filter(stream=stream.pk, seq__gt=seq)
+        .order_by("seq")
+        .values_list("seq", "payload")[:limit]
+    )
+    return [(number, with_seq(encode(payload), number)) for number, payload in rows]
+
+
+def _lock(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, Stream]:
+    """Lock the rows in the order of their keys, so that two callers never wait for each other."""
+    return {
+        row.pk: row
+        for batch in _batches(pks)
+        for row in stream._default_manager.using(alias)
+        .select_for_update()
+        .filter(pk__in=batch)
+        .order_by("pk")
+    }
+
+
+def _is_lock_error(error: OperationalError) -> bool:
+    return getattr(error.__cause__, "pgcode", None) in LOCK_ERRORS or "locked" in str(error)
+
+
+def _batches(items: Sequence[T], size: int = BATCH) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
