@@ -1,0 +1,62 @@
+# Everything that there is to type in this repository; `make` alone lists it.
+# Needs python3 (3.11 or later) with venv, make and git.
+
+python := .venv/bin/python
+# The tools of .venv come first, so that the hooks find its uv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+demo := demo/my-realtime-backend
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-template test-faults lint format lock bench clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000
+	@rm -rf demo && mkdir demo
+	@cookiecutter . --no-input --output-dir demo
+	@$(MAKE) --no-print-directory -C $(demo) migrate
+	@cd $(demo) && DJANGO_SUPERUSER_PASSWORD=demo .venv/bin/python manage.py \
+		createsuperuser --no-input --username demo --email demo@example.com
+	@printf '\nUser and password: demo demo. Once the server is up, open a socket from another terminal:\n\n'
+	@printf "  $(demo)/.venv/bin/websockets 'ws://127.0.0.1:8000/ws/realtime/?token=%s'\n\n" \
+		"$$($(MAKE) --silent -C $(demo) token user=demo)"
+	@printf 'and push a message into it from a third one:\n\n'
+	@printf "  make -C $(demo) notify user=demo data='%s'\n\n" '{"message": "Hello"}'
+	@exec $(MAKE) --no-print-directory -C $(demo) run
+
+test: lint test-template test-faults ## Check everything: lint, every combination of options, faults
+
+test-template: .venv ## Bake every combination of options and use the results; args="-k name" narrows
+	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults $(args)
+	@pytest -m alone --ignore tests/faults $(args)
+
+test-faults: .venv ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
+	@pytest tests/faults $(args)
+
+lint: .venv ## Check style, formatting and workflows of the template itself
+	@ruff check
+	@ruff format --check
+	@actionlint
+	@zizmor --offline --quiet .github
+
+format: .venv ## Mend what ruff can mend, and format
+	@ruff check --fix
+	@ruff format
+
+lock: .venv ## Lock the newest versions, for the template and for every variant of the project
+	@uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" --output-file requirements.txt requirements.in
+	@$(python) scripts/lock.py
+
+bench: .venv ## Measure the rendered backend beside its peers; takes a while
+	@$(MAKE) --no-print-directory -C benchmarks
+
+clean: ## Delete everything that git ignores
+	@git clean -dfX
+
+.venv: requirements.txt
+	@python3 -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
