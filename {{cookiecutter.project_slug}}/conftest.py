@@ -1,7 +1,14 @@
 """Fixtures that the tests of every app share."""
 
+import os
+from urllib.parse import urlsplit
+
 import pytest
+{%- if cookiecutter.database == "postgresql" %}
+from django.conf import settings
+{%- endif %}
 from django.core.cache import cache
+from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -11,8 +18,8 @@ from backend import postgres
 
 
 def pytest_configure() -> None:
-    """Run the suite on a PostgreSQL that answers, in this process and in those of pytest-xdist."""
-    postgres.use_answering_server()
+    """Run the suite on a PostgreSQL that answers."""
+    postgres.answer(settings.DATABASES["default"])
 {%- endif %}
 
 
@@ -47,6 +54,17 @@ def anonymous() -> APIClient:
 
 
 @pytest.fixture
-def client_of_user(access_token: str) -> APIClient:
+def api(access_token: str) -> APIClient:
     """A REST client that carries `access_token`."""
     return APIClient(headers={"authorization": f"Bearer {access_token}"})
+
+
+@pytest.fixture
+def process_environment(transactional_db: None) -> dict[str, str]:
+    """The environment of a process that shall work on the same database as the test."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{name}"
+    else:
+        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "backend.settings_test"}

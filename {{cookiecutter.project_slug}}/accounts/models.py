@@ -64,8 +64,8 @@ class User(AbstractUser):
         """Whether saving `fields` (None: all) changes the password or deactivates the user."""
         if self._state.adding or (fields is not None and not fields & {"password", "is_active"}):
             return False
-        if fields == {"password"} and self._password is None:
-            # A login that brings the hash up to date; Django saves it in exactly this way.
+        if fields == {"password"} and getattr(self, "_password", None) is None:
+            # A login that brings the hash up to date: Django saves it in exactly this way.
             return False
         stored = (
             type(self)

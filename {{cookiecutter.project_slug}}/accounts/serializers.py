@@ -10,7 +10,18 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from .models import User
 
-PASSWORD = {"write_only": True, "trim_whitespace": False, "style": {"input_type": "password"}}
+
+class PasswordField(serializers.CharField):
+    """A password: taken exactly as typed, at most 128 characters, never given out."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            write_only=True,
+            trim_whitespace=False,
+            max_length=128,
+            style={"input_type": "password"},
+            **kwargs,
+        )
 
 
 class UserSerializer(serializers.ModelSerializer):
@@ -43,7 +54,7 @@ class UserSerializer(serializers.ModelSerializer):
 class RegistrationSerializer(UserSerializer):
     """A new user."""
 
-    password = serializers.CharField(max_length=128, **PASSWORD)
+    password = PasswordField()
 
     class Meta(UserSerializer.Meta):
         fields = [*UserSerializer.Meta.fields, "password"]
@@ -62,8 +73,8 @@ class RegistrationSerializer(UserSerializer):
 class PasswordSerializer(serializers.Serializer):
     """A change of one's password."""
 
-    old_password = serializers.CharField(max_length=128, **PASSWORD)
-    new_password = serializers.CharField(max_length=128, **PASSWORD)
+    old_password = PasswordField()
+    new_password = PasswordField()
 
     def validate_old_password(self, password: str) -> str:
         """Refuse who holds a token alone."""
@@ -88,7 +99,7 @@ class CredentialsSerializer(serializers.Serializer):
     """A user name and password, exchanged for a pair of tokens."""
 
     username = serializers.CharField(write_only=True)
-    password = serializers.CharField(**PASSWORD)
+    password = PasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Find the active user whose credentials these are."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from contextlib import suppress
 from ipaddress import AddressValueError, IPv6Address
 
 from redis import RedisError
@@ -15,13 +16,11 @@ logger = logging.getLogger(__name__)
 class AddressThrottle(SimpleRateThrottle):
     """Counts by the client's address, for IPv6 by the /64 network that one customer has."""
 
-    def get_cache_key(self, request: Request, view: APIView) -> str:
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
         """Return the key under which requests from this address are counted."""
         address = self.get_ident(request) or ""
-        try:
+        with suppress(AddressValueError):
             address = IPv6Address(address).exploded[:19]
-        except AddressValueError:
-            pass
         return self.cache_format % {"scope": self.scope, "ident": address}
 
     def allow_request(self, request: Request, view: APIView) -> bool:

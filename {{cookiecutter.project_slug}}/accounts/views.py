@@ -1,5 +1,7 @@
 """The REST endpoints of users and tokens."""
 
+from typing import cast
+
 from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import generics
@@ -52,7 +54,7 @@ class MeView(generics.RetrieveUpdateAPIView):
 
     def get_object(self) -> User:
         """Return the user who asks."""
-        return self.request.user
+        return cast(User, self.request.user)
 
 
 class PostView(generics.GenericAPIView):
@@ -82,7 +84,7 @@ class PasswordView(PostView):
 
     def perform(self, serializer: BaseSerializer) -> tokens.Tokens:
         """Save the new password; the model ends the user's access."""
-        user = self.request.user
+        user = cast(User, self.request.user)
         user.set_password(serializer.validated_data["new_password"])
         user.save(update_fields=["password"])
         return tokens.issue(user)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
 
 import redis
@@ -43,7 +42,7 @@ def readiness() -> JsonResponse:
         try:
             future.result(timeout=max(0, deadline - monotonic()))
             answers[name] = "ok"
-        except FutureTimeoutError:
+        except TimeoutError:
             future.cancel()
             answers[name] = f"no answer within {READY_TIMEOUT_SECONDS} s"
         except Exception as error:  # the kind alone: the message may name hosts and users

@@ -21,12 +21,11 @@ def write_missing(project: Path = PROJECT) -> list[str]:
 
 
 def with_secrets(env: str) -> str:
-    """Return the text `env` with a new random value for each variable that holds a secret."""
-    names = "|".join(SECRETS)
-    # 50 random bytes in letters, digits, - and _: nothing that a URL, Compose or a shell expands
-    return re.sub(
-        rf"^({names})=.*$", lambda match: f"{match[1]}={secrets.token_urlsafe(50)}", env, flags=re.M
-    )
+    """Return the text `env` with a random value for each variable that holds a secret."""
+    for name in SECRETS:
+        # Letters, digits, - and _: nothing that a URL, Compose or a shell would read as its own.
+        env = re.sub(f"^{name}=$", f"{name}={secrets.token_urlsafe(50)}", env, flags=re.MULTILINE)
+    return env
 
 
 def _create(path: Path, text: str) -> bool:
@@ -35,7 +34,7 @@ def _create(path: Path, text: str) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         return False
-    with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
     return True
 

@@ -11,14 +11,14 @@ os.environ.update(
     REGISTRATION_OPEN="true",
 )
 {%- if cookiecutter.database == "postgresql" %}
-# conftest.py starts a server where none answers here.
+# conftest.py starts a server where none answers.
 os.environ.setdefault("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
 {%- else %}
 os.environ.setdefault("DATABASE_URL", "sqlite:///test.sqlite3")
 {%- endif %}
 
-from backend.settings import *  # noqa: E402
-from backend.settings import BASE_DIR, DATABASES, REST_FRAMEWORK  # noqa: E402
+from backend.settings import *
+from backend.settings import BASE_DIR, DATABASES, REST_FRAMEWORK
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -40,3 +40,6 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"]["init_command"] = (
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
     )
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # What a test has written need not survive a crash of the server.
+    DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
