@@ -28,7 +28,6 @@ from .streams import StreamBusy
 logger = logging.getLogger(__name__)
 
 UNUSABLE_FRAMES = 4400
-NOT_ALLOWED = 4403
 READS_TOO_SLOWLY = 4408
 FRAME_TOO_LARGE = 4413
 # Unusable frames in a row after which the server gives up on a client.

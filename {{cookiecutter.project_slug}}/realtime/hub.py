@@ -47,6 +47,7 @@ LAYER_TIMEOUT_SECONDS = 2.0
 MISSED_PROBES = 2
 
 NOT_AUTHENTICATED = 4401
+NOT_ALLOWED = 4403
 NO_SUCH_STREAM = 4404
 
 
@@ -164,6 +165,10 @@ class Hub:
                 feed = self.feeds.get(message["group"])
                 if feed is not None:
                     feed.hear(message)
+            case "realtime.recheck":
+                feed = self.feeds.get(message["group"])
+                if feed is not None:
+                    feed.recheck()
             case "realtime.revoke":
                 self.close_sockets(message["user"])
             case "realtime.probe":
@@ -207,6 +212,7 @@ class Hub:
             await self._join(self.feeds.values())
         await self._compare(self.feeds.values())
         await self._check_users()
+        await self._check_followers()
 
     async def _compare(self, feeds: Collection["Feed"]) -> None:
         """Compare each feed with its stream's row, and let it read what it has missed."""
@@ -232,6 +238,17 @@ class Hub:
         for socket in list(self.sockets):
             if socket.user_id in users and versions.get(socket.user_id) != socket.token_version:
                 socket.end(NOT_AUTHENTICATED)
+
+    async def _check_followers(self) -> None:
+        """Close the sockets of users who may not follow their stream, had the layer not said so."""
+        by_model: dict[type[Stream], set[tuple[Any, int]]] = {}
+        for feed in self.feeds.values():
+            by_model.setdefault(type(feed.stream), set()).update(feed.pairs())
+        for model, pairs in by_model.items():
+            outsiders = await in_database(model.outsiders, pairs) if pairs else ()
+            for feed in list(self.feeds.values()) if outsiders else ():
+                if type(feed.stream) is model:
+                    feed.dismiss(outsiders)
 
     # The channel layer
 
@@ -342,6 +359,7 @@ class Feed:
         self._tail_bytes = 0
         self._unsent: list[Frame] = []
         self._doubted = False
+        self._unchecked = False
         self._reader: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
 
@@ -367,6 +385,21 @@ class Feed:
         """Check against the database whether this is still the same history."""
         self._doubted = True
         self._read_on()
+
+    def recheck(self) -> None:
+        """Check who may still follow, before an event that is heard of later is delivered."""
+        self._unchecked = True
+        self._read_on()
+
+    def pairs(self) -> set[tuple[Any, int]]:
+        """Give the stream's key with the id of each follower, as `Stream.outsiders` asks."""
+        return {(self.stream.pk, socket.user_id) for socket in self.followers}
+
+    def dismiss(self, outsiders: Collection[tuple[Any, int]]) -> None:
+        """Close the followers among these pairs of a stream's key and a user's id."""
+        for socket in list(self.followers):
+            if (self.stream.pk, socket.user_id) in outsiders:
+                socket.end(NOT_ALLOWED)
 
     def vanish(self) -> None:
         """Close every follower, since the stream is gone."""
@@ -434,13 +467,18 @@ class Feed:
     async def _read(self) -> None:
         """Read what is missing, page by page; hints that come meanwhile only raise `wanted`."""
         try:
-            while self.followers and (self._doubted or self.wanted > self.last):
-                self._doubted, wanted = False, self.wanted
+            while self.followers and (self._doubted or self._unchecked or self.wanted > self.last):
+                unchecked, wanted = self._unchecked, self.wanted
+                self._doubted = self._unchecked = False
                 try:
+                    if unchecked:
+                        pairs = self.pairs()
+                        self.dismiss(await in_database(self.stream.outsiders, pairs))
                     position, texts = await in_database(_read_after, self.stream, self.last)
                 except Exception as error:
-                    logger.warning("%s could not be read, trying again: %r", self.stream, error)
+                    logger.warning("%s could not be read: %r", self.stream.group, error)
                     self._doubted = True
+                    self._unchecked |= unchecked
                     await asyncio.sleep(READ_RETRY_SECONDS)
                     continue
                 if position is None:

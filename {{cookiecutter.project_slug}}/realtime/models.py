@@ -36,6 +36,18 @@ class Stream(models.Model):
             raise ValueError(f"there is no {cls._meta.verbose_name} {sorted(unknown)}")
 
     @classmethod
+    def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
+        """Give those of the followers who may not follow their stream any more.
+
+        A subclass whose access can be withdrawn answers this, with one query for all, and calls
+        `realtime.streams.recheck` where it withdraws access.
+
+        Args:
+            followers: pairs of a stream's key and a user's id.
+        """
+        return ()
+
+    @classmethod
     def entry_model(cls) -> Any:
         """Give the model whose rows are the entries: an `Entry` with the foreign key `stream`."""
         return cls._meta.get_field("entries").related_model

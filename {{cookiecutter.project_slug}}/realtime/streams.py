@@ -1,6 +1,7 @@
 """Writing to streams and reading them. The database is the truth; a hint only says "look"."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeVar
 
@@ -8,7 +9,7 @@ from django.db import OperationalError, models, router, transaction
 
 from .frames import check_payload, encode, with_seq
 from .models import Entry, Stream
-from .publisher import publisher
+from .publisher import Hint, publisher
 
 # PostgreSQL's lock_not_available and deadlock_detected (its manual, appendix A).
 LOCK_ERRORS = {"55P03", "40P01"}
@@ -61,36 +62,44 @@ def append_all(
     entry = stream.entry_model()
     alias = router.db_for_write(stream)
     pks = sorted(set(pks))
-    try:
-        with transaction.atomic(using=alias):
+    with bounded_wait(f"{stream._meta.label} {pks[:5]}"), transaction.atomic(using=alias):
+        rows = _lock(stream, pks, alias)
+        if len(rows) < len(pks):
+            stream.ensure([pk for pk in pks if pk not in rows])
             rows = _lock(stream, pks, alias)
-            if len(rows) < len(pks):
-                stream.ensure([pk for pk in pks if pk not in rows])
-                rows = _lock(stream, pks, alias)
-            for batch in _batches(pks):
-                stream._default_manager.using(alias).filter(pk__in=batch).update(
-                    head=models.F("head") + 1
-                )
-            entries = entry._default_manager.using(alias).bulk_create(
-                [
-                    entry(stream_id=pk, seq=rows[pk].head + 1, payload=dict(payload), **fields)
-                    for pk in pks
-                ],
-                batch_size=BATCH,
+        for batch in _batches(pks):
+            stream._default_manager.using(alias).filter(pk__in=batch).update(
+                head=models.F("head") + 1
             )
-            hints = [
-                hint(rows[pk], with_seq(text, rows[pk].head + 1), rows[pk].head + 1) for pk in pks
-            ]
-            # A robust callback: a failing hint must not break the caller's other callbacks.
-            transaction.on_commit(partial(publisher.publish, hints), using=alias, robust=True)
+        entries = entry._default_manager.using(alias).bulk_create(
+            [
+                entry(stream_id=pk, seq=rows[pk].head + 1, payload=dict(payload), **fields)
+                for pk in pks
+            ],
+            batch_size=BATCH,
+        )
+        hints = [hint(rows[pk], with_seq(text, rows[pk].head + 1), rows[pk].head + 1) for pk in pks]
+        # A robust callback: a failing hint must not break the caller's other callbacks.
+        transaction.on_commit(partial(publisher.publish, hints), using=alias, robust=True)
+    return entries
+
+
+@contextmanager
+def bounded_wait(name: str) -> Iterator[None]:
+    """Turn the database's lock timeouts into an error that names what was waited for.
+
+    Raises:
+        StreamBusy: another transaction held a row for longer than `REALTIME_LOCK_TIMEOUT_SECONDS`.
+    """
+    try:
+        yield
     except OperationalError as error:
         if not _is_lock_error(error):
             raise
         raise StreamBusy(
-            f"{stream._meta.label} {pks[:5]} is locked by another transaction: append last in a "
-            "transaction, keep it short, and use the plural for several streams"
+            f"{name} is locked by another transaction: append last in a transaction, keep it "
+            "short, and use the plural for several streams"
         ) from error
-    return entries
 
 
 def signal(stream: Stream, payload: Mapping[str, Any], *, exclude_user: int | None = None) -> None:
@@ -107,13 +116,16 @@ def signal(stream: Stream, payload: Mapping[str, Any], *, exclude_user: int | No
     Raises:
         ValueError: the payload breaks the contract.
     """
-    hints = [hint(stream, check_payload(payload), None, exclude_user)]
-    connection = transaction.get_connection(router.db_for_write(type(stream)))
-    # Asked first, since on_commit outside of a transaction would open a connection for nothing.
-    if connection.in_atomic_block:
-        connection.on_commit(partial(publisher.publish, hints), robust=True)
-    else:
-        publisher.publish(hints)
+    _publish_on_commit(stream, hint(stream, check_payload(payload), None, exclude_user))
+
+
+def recheck(stream: Stream) -> None:
+    """Close the sockets of those who may not follow a stream any more, in every process.
+
+    `Stream.outsiders` says who they are. Inside a transaction it waits for the commit; events that
+    a process hears of after this no longer reach them.
+    """
+    _publish_on_commit(stream, {"type": "realtime.recheck", "group": stream.group})
 
 
 def hint(
@@ -171,6 +183,15 @@ def texts_after(stream: Stream, seq: int, limit: int) -> list[tuple[int, str]]:
         .values_list("seq", "payload")[:limit]
     )
     return [(number, with_seq(encode(payload), number)) for number, payload in rows]
+
+
+def _publish_on_commit(stream: Stream, message: Hint) -> None:
+    connection = transaction.get_connection(router.db_for_write(type(stream)))
+    # Asked first, since on_commit outside of a transaction would open a connection for nothing.
+    if connection.in_atomic_block:
+        connection.on_commit(partial(publisher.publish, [message]), robust=True)
+    else:
+        publisher.publish([message])
 
 
 def _lock(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, Stream]:
