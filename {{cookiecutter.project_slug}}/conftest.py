@@ -1,6 +1,7 @@
 """Fixtures that the tests of every app share."""
 
 import os
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +16,10 @@ from accounts import tokens
 from accounts.models import User
 {%- if cookiecutter.database == "postgresql" %}
 from backend import postgres
+{%- endif %}
+from realtime import database
+from realtime.hub import Hub
+{%- if cookiecutter.database == "postgresql" %}
 
 
 def pytest_configure() -> None:
@@ -68,3 +73,18 @@ def process_environment(transactional_db: None) -> dict[str, str]:
     else:
         url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "backend.settings_test"}
+
+
+@pytest.fixture
+async def hub(transactional_db: None) -> AsyncIterator[Hub]:
+    """The hub of the test's event loop; it ends with the test."""
+    hub = Hub.current()
+    yield hub
+    await hub.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database_threads(django_db_setup: None) -> Iterator[None]:
+    """Close the connections of the consumers' threads before the database is dropped."""
+    yield
+    database.close()

@@ -1,0 +1,40 @@
+"""Fixtures for streams and sockets."""
+
+import pytest
+from django.db import connection
+
+from .layers import UnreliableLayer
+
+
+@pytest.fixture
+def short_lock_timeout(db):
+    """Let this thread's connection wait for a lock for 0.2 s only."""
+    statement = {
+        "sqlite": "PRAGMA busy_timeout = 200",
+        "postgresql": "SET lock_timeout = '200ms'",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def unreliable_layer(settings):
+    """A channel layer that can be told to lose messages or to fail."""
+    UnreliableLayer.forget()
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "realtime.tests.layers.UnreliableLayer"}}
+    settings.REALTIME_TICK_SECONDS = 0.05
+    return UnreliableLayer
+
+
+@pytest.fixture
+def quick_tick(settings):
+    """Let the repair tick come often; to be named before `hub`, which reads it first."""
+    settings.REALTIME_TICK_SECONDS = 0.05
+
+
+@pytest.fixture
+def no_tick(settings):
+    """Put off the repair tick, so that only hints can deliver; to be named before `hub`."""
+    settings.REALTIME_TICK_SECONDS = 3600

@@ -1,0 +1,65 @@
+"""A client of the ASGI application, as the tests use it."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from channels.testing import WebsocketCommunicator
+
+from backend.asgi import application
+
+from .frames_schema import check_frame
+
+# Seconds to wait for what must come: generous, since it is only ever spent when a test fails.
+PATIENCE = 10
+
+
+class Client:
+    """One connection; every frame it receives is checked against `asyncapi.yaml`."""
+
+    def __init__(
+        self,
+        path: str = "/ws/realtime/",
+        *,
+        subprotocols: list[str] | None = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        **query: Any,
+    ) -> None:
+        self.communicator = WebsocketCommunicator(
+            application, f"{path}?{urlencode(query)}", headers=headers, subprotocols=subprotocols
+        )
+
+    async def connect(self) -> str | None:
+        """Connect and give the chosen subprotocol."""
+        accepted, subprotocol = await self.communicator.connect(PATIENCE)
+        assert accepted
+        return subprotocol
+
+    async def ready(self) -> dict[str, Any]:
+        """Connect and give the first frame."""
+        await self.connect()
+        event = await self.receive()
+        assert event["type"] == "realtime.ready"
+        return event
+
+    async def receive(self) -> dict[str, Any]:
+        """Give the next frame."""
+        return check_frame(await self.communicator.receive_from(PATIENCE))
+
+    async def send(self, **event: Any) -> None:
+        """Send a frame."""
+        await self.communicator.send_json_to(event)
+
+    async def silent(self) -> bool:
+        """Whether no further frame comes before the answer to a ping does."""
+        await self.send(type="realtime.ping")
+        return (await self.receive())["type"] == "realtime.pong"
+
+    async def close_code(self) -> int:
+        """Give the code with which the server closes next."""
+        message = await self.communicator.receive_output(PATIENCE)
+        assert message["type"] == "websocket.close", message
+        return message["code"]
+
+    async def disconnect(self) -> None:
+        """Go away."""
+        await self.communicator.disconnect(timeout=PATIENCE)

@@ -1,0 +1,151 @@
+"""The management commands, REST and the admin pages."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from accounts.models import User
+from realtime import retention
+from realtime.models import UserEvent, UserStream
+from realtime.notification import notify_user, notify_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_notify_stores_an_event(user, capsys):
+    """`manage.py notify` says under which number the event is stored."""
+    call_command("notify", "ada", '{"message": "hi"}')
+
+    assert "event 1 for ada" in capsys.readouterr().out
+    assert UserEvent.objects.get().payload == {"message": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("username", "event", "error"),
+    [
+        ("nobody", "{}", "no user is called 'nobody'"),
+        ("ada", "{hi}", "not JSON"),
+        ("ada", "[]", "must be a JSON object"),
+        ("ada", '{"seq": 1}', "'seq' is reserved"),
+    ],
+)
+def test_notify_names_what_is_wrong(user, username, event, error):
+    """Bad input is one clear line, and stores nothing."""
+    with pytest.raises(CommandError, match=error):
+        call_command("notify", username, event)
+
+    assert not UserEvent.objects.exists()
+
+
+def test_events_are_paged_by_number(user, api):
+    """`since` and `limit` walk through a user's stored events."""
+    for n in range(5):
+        notify_user(user.pk, {"n": n})
+
+    page = api.get("/api/realtime/events/", {"since": 1, "limit": 2}).json()
+
+    assert page["head"] == 5
+    assert page["trimmed"] == 0
+    assert page["events"] == [{"n": 1, "seq": 2}, {"n": 2, "seq": 3}]
+    assert page["epoch"] == str(UserStream.objects.get().epoch)
+
+
+def test_a_user_without_events_has_an_empty_page(api):
+    """The first look at a stream creates it."""
+    page = api.get("/api/realtime/events/").json()
+
+    assert (page["head"], page["events"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "query", [{"since": -1}, {"since": "x"}, {"limit": 501}, {"limit": 0}, {"since": 2**63}]
+)
+def test_a_bad_query_is_refused(api, query):
+    """Numbers out of range are a 400 that names the parameter."""
+    answer = api.get("/api/realtime/events/", query)
+
+    assert answer.status_code == 400
+    assert set(answer.json()) == set(query)
+
+
+def test_events_need_a_token(anonymous):
+    """Nobody reads events without signing in."""
+    assert anonymous.get("/api/realtime/events/").status_code == 401
+
+
+def test_trimming_by_number_keeps_the_latest(user, other_user, capsys):
+    """Each stream keeps so many of its latest events, and remembers what it lost."""
+    for n in range(5):
+        notify_user(user.pk, {"n": n})
+    notify_user(other_user.pk, {"n": 0})
+
+    call_command("trim_streams", entries=2, days=0, batch=2)
+
+    assert "3 entries of 1 streams" in capsys.readouterr().out
+    assert [event.seq for event in UserEvent.objects.filter(stream=user.pk)] == [4, 5]
+    assert UserStream.objects.get(pk=user.pk).trimmed == 3
+    assert UserStream.objects.get(pk=other_user.pk).trimmed == 0
+
+
+def test_trimming_by_age_leaves_no_gap(user):
+    """Everything up to the last old event goes, so that the rest is contiguous."""
+    for n in range(4):
+        notify_user(user.pk, {"n": n})
+    old = timezone.now() - timedelta(days=40)
+    UserEvent.objects.filter(seq__in=[1, 3]).update(created_at=old)
+
+    assert retention.trim(UserStream, days=30, entries=None, batch=100) == (3, 1)
+
+    assert [event.seq for event in UserEvent.objects.all()] == [4]
+    assert notify_user(user.pk, {"n": 4}) == 5
+
+
+def test_trimming_without_limits_deletes_nothing(user):
+    """No limit means no deletion."""
+    notify_user(user.pk, {"n": 1})
+
+    assert retention.trim(UserStream, days=None, entries=None, batch=100) == (0, 0)
+
+
+@pytest.mark.parametrize("label", ["accounts.User", "nothing", "no.Model"])
+def test_trimming_names_the_streams_there_are(label):
+    """A model that is no stream is refused."""
+    with pytest.raises(CommandError, match=r"choose from .*realtime\.UserStream"):
+        call_command("trim_streams", stream=[label])
+
+
+def test_trimming_refuses_impossible_limits():
+    """Negative limits are an error, not a deletion of everything."""
+    with pytest.raises(CommandError, match="0 or more"):
+        call_command("trim_streams", entries=-1)
+
+
+def test_a_restored_backup_gets_new_epochs(user, other_user, capsys):
+    """Every stream has a history of its own afterwards."""
+    notify_users([user.pk, other_user.pk], {"n": 1})
+    before = set(UserStream.objects.values_list("epoch", flat=True))
+
+    call_command("renew_epochs")
+
+    assert "2 streams" in capsys.readouterr().out
+    assert not before & set(UserStream.objects.values_list("epoch", flat=True))
+
+
+def test_the_admin_pages_show_but_change_nothing(client, user):
+    """Staff can look for a user's events; no row can be added, changed or deleted."""
+    notify_user(user.pk, {"message": "look at me"})
+    client.force_login(User.objects.create_superuser("root", "root@example.com", "x"))
+
+    for page in ("userstream", "userevent"):
+        answer = client.get(f"/admin/realtime/{page}/", {"q": "ada"})
+        assert answer.status_code == 200
+        assert b"1 user" in answer.content or b"ada" in answer.content
+        assert client.get(f"/admin/realtime/{page}/add/").status_code == 403
+
+    event = UserEvent.objects.get()
+    page = client.get(f"/admin/realtime/userevent/{event.pk}/change/")
+    assert json.dumps("look at me").encode() in page.content.replace(b"&quot;", b'"')
+    assert client.post(f"/admin/realtime/userevent/{event.pk}/delete/").status_code == 403

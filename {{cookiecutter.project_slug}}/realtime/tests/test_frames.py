@@ -1,0 +1,84 @@
+"""The payload contract, and how a frame looks on the wire."""
+
+import datetime
+import uuid
+
+import pytest
+from websockets.frames import Frame as Expected, Opcode
+
+from realtime.frames import Frame, check_payload, text_frame, with_seq
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_text_frame_is_what_a_websocket_library_would_send(length):
+    """A frame has the header of RFC 6455 for each of the three length encodings."""
+    data = b"x" * length
+
+    assert text_frame(data) == Expected(Opcode.TEXT, data).serialize(mask=False)
+
+
+def test_a_frame_is_measured_in_bytes_not_in_characters():
+    """The wire form of a text holds its UTF-8 encoding."""
+    assert Frame("é").wire == b"\x81\x02\xc3\xa9"
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [({}, '{"seq":7}'), ({"type": "a", "n": 1}, '{"type":"a","n":1,"seq":7}')],
+)
+def test_seq_comes_last(payload, text):
+    """The sequence number is added to the payload's own keys."""
+    assert with_seq(check_payload(payload), 7) == text
+
+
+def test_dates_and_uuids_become_strings():
+    """A payload may hold what Django's JSON encoder knows."""
+    payload = {"at": datetime.date(2026, 1, 2), "id": uuid.UUID(int=1)}
+
+    assert check_payload(payload) == (
+        '{"at":"2026-01-02","id":"00000000-0000-0000-0000-000000000001"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (["a"], "must be a JSON object, not list"),
+        ("a", "must be a JSON object, not str"),
+        ({"seq": 1}, "'seq' is reserved"),
+        ({"type": "realtime.ready"}, "'realtime.ready' is reserved"),
+        ({1: "a"}, "key 1 must be a string"),
+        ({"x": float("nan")}, "not valid JSON"),
+        ({"x": object()}, "not valid JSON"),
+        ({"x": "\ud800"}, "not valid JSON"),
+        ({"x": "a\0b"}, "NUL"),
+        ({"x": "\\\0"}, "NUL"),
+        ({"x": "y" * 65_536}, "over REALTIME_MAX_FRAME_BYTES"),
+    ],
+)
+def test_a_payload_that_breaks_the_contract_is_refused(payload, reason):
+    """The error names what is wrong with an event, before anything is stored."""
+    with pytest.raises(ValueError, match=reason):
+        check_payload(payload)
+
+
+def test_a_payload_that_contains_itself_is_refused():
+    """A circular object is a clear error, not an endless loop."""
+    payload = {}
+    payload["self"] = payload
+
+    with pytest.raises(ValueError, match="not valid JSON"):
+        check_payload(payload)
+
+
+def test_an_escaped_backslash_is_no_nul():
+    """A text that only looks like an escaped NUL is fine."""
+    assert check_payload({"x": "\\u0000"}) == r'{"x":"\\u0000"}'
+
+
+def test_the_largest_frame_fits_with_its_seq(settings):
+    """A payload that is accepted is within the limit whatever its number."""
+    settings.REALTIME_MAX_FRAME_BYTES = 100
+    text = check_payload({"x": "y" * (100 - len('{"x":""}') - len(',"seq":9223372036854775807'))})
+
+    assert len(with_seq(text, 2**63 - 1)) == 100

@@ -1,0 +1,168 @@
+"""The publisher: bounded, patient, and safe under threads and forks."""
+
+import asyncio
+import os
+import threading
+import time
+
+import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from realtime import publisher as module
+from realtime.publisher import Publisher, send_in_pipeline
+
+
+@pytest.fixture
+def publisher(unreliable_layer):
+    """A publisher of its own on a layer that can fail."""
+    publisher = Publisher()
+    yield publisher
+    publisher.close()
+
+
+def until(condition):
+    """Wait for a condition."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+async def heard(layer, count):
+    """Listen to the group `g` and give what arrives."""
+    channel = await layer.new_channel("test.")
+    await layer.group_add("g", channel)
+    return [await layer.receive(channel) for _ in range(count)]
+
+
+def listen(layer, count):
+    """Start listening on another thread; give what it hears once it is joined."""
+    result = []
+    thread = threading.Thread(
+        target=lambda: result.extend(asyncio.run(asyncio.wait_for(heard(layer, count), 10)))
+    )
+    thread.start()
+    until(lambda: layer.groups.get("g"))
+    return thread, result
+
+
+def test_hints_leave_in_order_from_any_thread(publisher, unreliable_layer):
+    """What threads publish arrives, each thread's hints in their order."""
+    thread, result = listen(unreliable_layer(), 40)
+
+    def publish(name):
+        for number in range(10):
+            publisher.publish([{"group": "g", "name": name, "number": number}])
+
+    writers = [threading.Thread(target=publish, args=[name]) for name in range(4)]
+    for writer in writers:
+        writer.start()
+    thread.join()
+
+    for name in range(4):
+        numbers = [hint["number"] for hint in result if hint["name"] == name]
+        assert numbers == list(range(10))
+
+
+def test_a_layer_that_fails_never_reaches_the_caller(publisher, unreliable_layer, caplog):
+    """Hints that cannot be sent are dropped with one warning, and later ones go through."""
+    unreliable_layer.mood = "fail"
+    publisher.publish([{"group": "g"}])
+    publisher.publish([{"group": "g"}])
+    until(lambda: publisher._failing and not publisher._queue)
+    unreliable_layer.mood = "deliver"
+    thread, result = listen(unreliable_layer(), 1)
+
+    publisher.publish([{"group": "g", "n": 1}])
+    thread.join()
+
+    assert result == [{"group": "g", "n": 1}]
+    assert sum("the channel layer fails" in record.message for record in caplog.records) == 1
+
+
+def test_the_queue_is_bounded(publisher, monkeypatch):
+    """While nothing can be sent, the oldest hints make room for the newest."""
+    monkeypatch.setattr(publisher, "_wake_thread", lambda: None)
+
+    publisher.publish([{"n": n} for n in range(module.QUEUE_SIZE + 1)])
+
+    assert len(publisher._queue) == module.QUEUE_SIZE
+    assert publisher._queue[0] == {"n": 1}
+
+
+def test_what_waits_is_sent_at_the_end(publisher, unreliable_layer):
+    """Closing drains the queue: a command that ends at once loses nothing."""
+    thread, result = listen(unreliable_layer(), 3)
+
+    publisher.publish([{"group": "g", "n": n} for n in range(3)])
+    publisher.close()
+    thread.join()
+
+    assert len(result) == 3
+
+
+def test_closing_an_unused_publisher_is_nothing(publisher):
+    """There is no thread to wait for."""
+    publisher.close()
+
+    assert publisher._thread is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_publishes_for_itself(publisher, unreliable_layer):
+    """A child has neither its parent's thread nor its queue."""
+    publisher.publish([{"group": "g"}])
+    until(lambda: publisher._thread is not None)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, repr((publisher._thread, len(publisher._queue))).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(read, 100) == b"(None, 0)"
+    os.close(read)
+    os.close(write)
+
+
+class Redis:
+    """Records what a shard would send to Redis."""
+
+    def __init__(self):
+        self.sent = []
+
+    def pipeline(self, transaction):
+        return self
+
+    async def publish(self, name, data):
+        self.sent.append((name, data))
+
+    async def execute(self):
+        """Nothing waits."""
+
+
+class Pipeline(Redis):
+    """The same, with the pipeline's calls, which do not wait."""
+
+    def publish(self, name, data):
+        self.sent.append((name, data))
+
+
+async def test_the_pipeline_sends_what_group_send_does():
+    """The private names that `send_in_pipeline` uses still mean what they meant."""
+    layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"])
+    hints = [{"group": f"group.{n}", "n": n} for n in range(64)]
+    publics, privates = [Redis(), Redis()], [Pipeline(), Pipeline()]
+    for shard, redis in zip(layer._get_layer()._shards, publics, strict=True):
+        shard._redis = redis
+    for hint in hints:
+        await layer.group_send(hint["group"], hint)
+
+    for shard, redis in zip(layer._get_layer()._shards, privates, strict=True):
+        shard._redis = redis
+    await send_in_pipeline(layer, hints)
+
+    assert [redis.sent for redis in privates] == [redis.sent for redis in publics]
+    assert all(redis.sent for redis in publics)
+    for shard in layer._get_layer()._shards:
+        shard._redis = None

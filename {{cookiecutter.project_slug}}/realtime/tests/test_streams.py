@@ -1,0 +1,191 @@
+"""Appending to streams, and reading them."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from accounts.models import User
+from realtime import streams
+from realtime.models import UserEvent, UserStream
+from realtime.notification import notify_user, notify_users
+from realtime.publisher import publisher
+from realtime.streams import StreamBusy
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The hints that were published, instead of their delivery."""
+    hints = []
+    monkeypatch.setattr(publisher, "publish", hints.extend)
+    return hints
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_are_numbered_from_one(user, published):
+    """Each event gets the next number, and its hint says so."""
+    assert [notify_user(user.pk, {"n": n}) for n in range(3)] == [1, 2, 3]
+    assert [hint["seq"] for hint in published] == [1, 2, 3]
+    assert published[0]["text"] == '{"n":0,"seq":1}'
+    assert [event.event() for event in UserEvent.objects.all()] == [
+        {"n": 0, "seq": 1},
+        {"n": 1, "seq": 2},
+        {"n": 2, "seq": 3},
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rollback_undoes_the_event_and_its_number(user, published):
+    """A transaction that fails leaves no event, no gap and no hint."""
+    notify_user(user.pk, {"n": 0})
+    with transaction.atomic():
+        notify_user(user.pk, {"n": 1})
+        transaction.set_rollback(True)
+
+    assert notify_user(user.pk, {"n": 2}) == 2
+    assert [hint["text"] for hint in published] == ['{"n":0,"seq":1}', '{"n":2,"seq":2}']
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hint_leaves_with_the_commit(user, published):
+    """Inside a transaction nothing is published yet, stored or not."""
+    with transaction.atomic():
+        notify_user(user.pk, {"n": 0})
+        notify_user(user.pk, {"n": 1}, durable=False)
+        assert published == []
+
+    assert [hint["seq"] for hint in published] == [1, None]
+
+
+@pytest.mark.django_db
+def test_an_unknown_user_is_an_error_at_once():
+    """The caller learns of a wrong id now, not when the transaction commits."""
+    with pytest.raises(ValueError, match="no user has the id 12345"):
+        notify_user(12345, {"n": 1})
+
+    assert not UserStream.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_notify_users_tells_each_user_once(user, other_user, published):
+    """Many users are told in one transaction, whatever the order and number of their ids."""
+    notify_users([other_user.pk, user.pk, other_user.pk], {"n": 1})
+
+    assert sorted(hint["group"] for hint in published) == [
+        f"realtime.userstream.{user.pk}",
+        f"realtime.userstream.{other_user.pk}",
+    ]
+    assert UserEvent.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_notify_users_tells_all_or_none(user, published):
+    """One unknown user among many undoes the whole call."""
+    with pytest.raises(ValueError, match="no user has the id 999"):
+        notify_users([user.pk, 999], {"n": 1})
+
+    assert published == []
+    assert not UserEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signals_for_many_need_no_database(user, other_user, published):
+    """Events that are not durable go to each user without a row."""
+    notify_users([user.pk, other_user.pk], {"n": 1}, durable=False)
+
+    assert [hint["seq"] for hint in published] == [None, None]
+    assert not UserStream.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_users_take_a_bounded_number_of_queries(django_assert_max_num_queries, published):
+    """The plural costs a few queries for a few hundred users, not a few for each."""
+    users = User.objects.bulk_create(
+        [User(username=f"user{n}", email=f"user{n}@example.com") for n in range(300)]
+    )
+
+    with django_assert_max_num_queries(12):
+        notify_users([user.pk for user in users], {"n": 1})
+
+    assert len(published) == 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_at_once_leave_no_gap(user, published):
+    """Eight threads that write to one user get each number once."""
+
+    def write() -> None:
+        for n in range(10):
+            notify_user(user.pk, {"n": n})
+        connection.close()
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(hint["seq"] for hint in published) == list(range(1, 81))
+    assert UserStream.objects.get(pk=user.pk).head == 80
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_stream_is_a_clear_error(user, published, short_lock_timeout):
+    """A caller whose stream is held by another transaction gets a bounded, named error."""
+    notify_user(user.pk, {"n": 0})
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            notify_user(user.pk, {"n": 1})
+            locked.set()
+            done.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait(30)
+    try:
+        with pytest.raises(StreamBusy, match="locked by another transaction"):
+            notify_user(user.pk, {"n": 2})
+    finally:
+        done.set()
+        thread.join()
+
+    assert [event.payload["n"] for event in UserEvent.objects.all()] == [0, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_other_database_errors_are_not_disguised(user, monkeypatch):
+    """An operational error that is no lock reaches the caller as it is."""
+    from django.db import OperationalError
+
+    def fail(*args: object) -> None:
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(streams, "_lock", fail)
+
+    with pytest.raises(OperationalError, match="disk"):
+        notify_user(user.pk, {"n": 1})
+
+
+@pytest.mark.django_db
+def test_positions_of_many_streams_are_one_query(user, other_user, django_assert_num_queries):
+    """The repair tick asks once for all streams; one that is gone is left out."""
+    UserStream.ensure([user.pk, other_user.pk])
+    asked = [*UserStream.objects.all(), UserStream(user_id=999)]
+
+    with django_assert_num_queries(1):
+        found = streams.positions(asked)
+
+    assert set(found) == {stream.group for stream in asked[:2]}
+    assert {position.head for position in found.values()} == {0}
+
+
+@pytest.mark.django_db
+def test_streams_name_their_owner(user):
+    """The admin pages show whose stream and which event it is."""
+    notify_user(user.pk, {"n": 1})
+
+    assert str(UserStream.objects.get()) == "events of ada"
+    assert str(UserEvent.objects.get()) == f"event 1 of user {user.pk}"
