@@ -61,21 +61,18 @@ class User(AbstractUser):
             send_access_revoked(self.pk, using)
 
     def _ends_access(self, using: str | None, fields: frozenset[str] | None) -> bool:
-        """Whether saving `fields` (None: all) changes the password or deactivates the user."""
-        if self._state.adding or (fields is not None and not fields & {"password", "is_active"}):
+        """Whether saving `fields` (None: all) changes the password or deactivates the user.
+
+        Brings `token_version` up to date too, lest a copy that was read before a logout undo it.
+        """
+        told = {"password", "is_active", "token_version"}
+        if self._state.adding or (fields is not None and not fields & told):
             return False
-        if fields == {"password"} and getattr(self, "_password", None) is None:
-            # A login that brings the hash up to date: Django saves it in exactly this way.
-            return False
-        stored = (
-            type(self)
-            ._base_manager.using(using or self._state.db)
-            .select_for_update()
-            .values_list("password", "is_active")
-            .filter(pk=self.pk)
-            .first()
-        )
-        if stored is None:
-            return False
-        password, is_active = stored
-        return self.password != password or (is_active and not self.is_active)
+        users = type(self)._base_manager.using(using or self._state.db).select_for_update()
+        stored = users.filter(pk=self.pk).values_list("password", "is_active", "token_version")
+        for password, is_active, self.token_version in stored:
+            if fields == {"password"} and getattr(self, "_password", None) is None:
+                # A login that brings the hash up to date: Django saves it in exactly this way.
+                return False
+            return self.password != password or (is_active and not self.is_active)
+        return False

