@@ -31,6 +31,7 @@ UNDER_CRUFT = "_commit" in ANSWERS and "_output_dir" not in ANSWERS
 # Path in the project -> whether the answers keep it.
 KEPT = {
     "backend/postgres.py": ANSWERS["database"] == "postgresql",
+    "backend/tests/test_postgres.py": ANSWERS["database"] == "postgresql",
     "chat": ANSWERS["use_chat"],
     "nginx.conf": ANSWERS["use_nginx"],
 }
@@ -293,7 +294,7 @@ def run_django(step: "Step", python: Path, copy: Path, *arguments: str) -> str:
         env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
         command = [str(python), "-m", "backend.postgres", *command]
     else:
-        env["DATABASE_URL"] = f"sqlite:///{copy.as_posix()}/verify.sqlite3"
+        env["DATABASE_URL"] = "sqlite:///verify.sqlite3"
     return step.run(command, copy, env)
 
 

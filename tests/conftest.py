@@ -1,0 +1,59 @@
+"""Fixtures that several test modules share."""
+
+import fcntl
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .template import PROJECT, QUESTIONS, ROOT, TOOLS, pythons, render, run
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A copy of the template, free to be changed, whose project has a single test."""
+    template = tmp_path / "template"
+    template.mkdir()
+    shutil.copy(ROOT / "cookiecutter.json", template)
+    q = (template / "cookiecutter.json"); q.write_text(q.read_text().replace('"use_chat": true', '"use_chat": false')) # XXX
+    shutil.copytree(ROOT / "hooks", template / "hooks")
+    project = template / PROJECT.name
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    write_test(template, "def test_nothing():\n    pass\n")
+    return template
+
+
+def write_test(template: Path, text: str) -> None:
+    """Make `text` the only test module of the `small` template's project."""
+    tests = template / PROJECT.name / "backend" / "tests"
+    tests.mkdir(exist_ok=True)
+    (tests / "__init__.py").touch()
+    (tests / "test_one.py").write_text(text)
+
+
+@pytest.fixture(scope="session")
+def venv_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with the locked requirements of the default project, kept for later runs."""
+    project = render(tmp_path_factory.mktemp("lock"), verify_project=False).project
+    lock = project / "requirements-dev.txt"
+    version, executable = next(iter(pythons().items()))
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    venv = ROOT / ".cache" / f"venv-{version}-{digest}"
+    venv.parent.mkdir(exist_ok=True)
+    # The processes of pytest-xdist share it.
+    with Path(f"{venv}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (venv / "complete").exists():
+            run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
+            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
+            run([*install, "--require-hashes", "-r", lock]).check_returncode()
+            (venv / "complete").touch()
+    return venv / "bin" / "python"
+
+
+def pytest_report_header() -> str:
+    """Say which Pythons the rendered projects are run on."""
+    return (
+        f"rendered projects run on Python {', '.join(pythons())} of {QUESTIONS['python_version']}"
+    )

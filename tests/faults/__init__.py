@@ -1,0 +1,1 @@
+"""Faults that the rendered backend must survive, with real servers."""

@@ -1,0 +1,1 @@
+"""An app that calls `realtime` in every way there is, for the tests of faults."""

@@ -1,0 +1,6 @@
+"""The project's settings with this app on top."""
+
+from backend.settings import *
+
+INSTALLED_APPS += ["newsroom"]
+ROOT_URLCONF = "newsroom.urls"

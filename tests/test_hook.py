@@ -1,0 +1,342 @@
+"""What the post-gen hook does when something is in its way.
+
+These render a copy of the template whose project has a single test, so that each can break one
+thing and still be done in seconds.
+"""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import write_test
+from .template import PROJECT, QUESTIONS, environment, render, run
+
+# Every way out leads to a port where nobody listens, and nothing is in a cache.
+NO_NETWORK = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
+    **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"),
+    "NO_PROXY": "",
+    "no_proxy": "",
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_FIND_LINKS": None,
+    "PIP_NO_CACHE_DIR": "1",
+    "PIP_RETRIES": "1",
+    "UV_HTTP_RETRIES": "0",
+    "UV_NO_CACHE": "1",
+}
+
+
+@pytest.fixture
+def without_uv(tmp_path: Path) -> dict[str, str]:
+    """An environment in which git is there, but uv is not."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(shutil.which("git"))
+    return {"PATH": str(tools)}
+
+
+def project_of(template: Path) -> Path:
+    """The project folder of a template."""
+    return template / PROJECT.name
+
+
+def test_without_verification_nothing_is_installed(tmp_path: Path) -> None:
+    """`verify_project=false` needs no network, and says that the project is unverified."""
+    done = render(tmp_path, verify_project=False, env=NO_NETWORK)
+    assert done.returncode == 0
+    assert "unverified; `make install test` verifies it" in done.stdout
+    assert (done.project / ".env").exists()
+    assert not (done.project / ".venv").exists()
+
+
+def test_without_network_the_project_stays_unverified(small: Path, tmp_path: Path) -> None:
+    """The project is kept, exit status 0, with the command that verifies it; and that works."""
+    done = render(tmp_path / "out", template=small, env=NO_NETWORK)
+    assert done.returncode == 0
+    assert "unverified; `make install test` verifies it" in done.stdout
+    assert not (done.project / ".venv").exists()
+    later = run(["make", "install", "test"], cwd=done.project, env=environment(tmp_path))
+    assert later.returncode == 0, later.stdout
+    assert "1 passed" in later.stdout
+
+
+def test_without_network_pip_leaves_the_project_unverified(
+    small: Path, tmp_path: Path, without_uv: dict
+) -> None:
+    """The same where pip has to do it."""
+    done = render(tmp_path / "out", template=small, env=NO_NETWORK | without_uv)
+    assert done.returncode == 0, done.stdout
+    assert "unverified; `make install test` verifies it" in done.stdout
+
+
+def test_without_uv_pip_installs(small: Path, tmp_path: Path, without_uv: dict) -> None:
+    """venv and pip do what uv does, and `make install` is satisfied with it."""
+    done = render(tmp_path / "out", template=small, env=without_uv)
+    assert done.returncode == 0, done.stdout
+    assert "installed with pip" in done.stdout
+    assert "tests: 1 passed" in done.stdout
+    assert run(["make", "--question", "install"], cwd=done.project).returncode == 0
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_wrong_hash_fails(installer: str, small: Path, tmp_path: Path, without_uv: dict) -> None:
+    """A package that is not the locked one is the template's fault, not the network's."""
+    lock = project_of(small) / "requirements-dev.txt"
+    lock.write_text(re.sub(r"sha256:\w{8}", "sha256:00000000", lock.read_text()))
+    done = render(tmp_path / "out", template=small, env=without_uv if installer == "pip" else {})
+    assert done.returncode == 1
+    assert re.search("hash mismatch|do not match the hashes", done.stdout, re.IGNORECASE)
+    assert done.project is None
+
+
+def test_a_failing_test_fails_the_generation(small: Path, tmp_path: Path) -> None:
+    """The output says why, a log outside the project keeps it, and the project is deleted."""
+    write_test(small, "def test_sum():\n    assert 1 + 1 == 3\n")
+    done = render(tmp_path / "out", template=small, env={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 1
+    assert "assert (1 + 1) == 3" in done.stdout
+    assert "--keep-project-on-failure" in done.stdout
+    assert done.project is None
+    log = re.search(r"The whole output is in (\S+\.log)", done.stdout)
+    assert "assert (1 + 1) == 3" in Path(log[1]).read_text()
+
+
+def test_a_failed_project_can_be_kept(small: Path, tmp_path: Path) -> None:
+    """Cookiecutter's own flag keeps it, for a look."""
+    write_test(small, "def test_sum():\n    assert 1 + 1 == 3\n")
+    done = render(tmp_path / "out", "--keep-project-on-failure", template=small)
+    assert done.returncode == 1
+    assert (done.project / "backend" / "tests" / "test_one.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "content", "complaint"),
+    [
+        ("backend/views.py", "def broken(:\n", "backend/views.py does not parse"),
+        ("broken.json", "{'a': 1}", "broken.json does not parse"),
+        ("broken.toml", "a = b", "broken.toml does not parse"),
+        (".github/broken.yml", "a: [", "broken.yml does not parse"),
+        ("broken.txt", "{% raw %}{{ cookiecutter.slug }}{% endraw %}", "a template marker is left"),
+    ],
+)
+def test_a_file_that_does_not_parse_fails_the_generation(
+    broken: str, content: str, complaint: str, small: Path, tmp_path: Path
+) -> None:
+    """The line names the file, before anything is installed."""
+    (project_of(small) / broken).write_text(content)
+    done = render(tmp_path / "out", template=small, verify_project=False)
+    assert done.returncode == 1
+    assert complaint in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "added", "complaint"),
+    [
+        ("backend/settings.py", "SECURE_SSL_REDIRECT = False\n", "security.W008"),
+        ("backend/settings.py", "APPEND_SLASH = 5 / 0\n", "ZeroDivisionError"),
+        (
+            "accounts/models.py",
+            "class Forgotten(models.Model):\n    pass\n",
+            "Create model Forgotten",
+        ),
+        (
+            "backend/urls.py",
+            "from rest_framework.views import APIView\n\n\n"
+            "class Vague(APIView):\n    def get(self, request):\n        pass\n\n\n"
+            'urlpatterns += [path("api/vague/", Vague.as_view())]\n',
+            "unable to guess serializer",
+        ),
+    ],
+    ids=["deploy check", "settings", "missing migration", "OpenAPI warning"],
+)
+def test_a_failing_check_fails_the_generation(
+    path: str, added: str, complaint: str, small: Path, tmp_path: Path
+) -> None:
+    """Each of Django's checks stops the generation and shows what it found."""
+    with (project_of(small) / path).open("a") as file:
+        file.write(f"\n\n{added}")
+    done = render(tmp_path / "out", template=small)
+    assert done.returncode == 1
+    assert complaint in done.stdout
+    assert "Failed: checking" in done.stdout
+
+
+def test_the_callers_environment_does_not_reach_the_verification(
+    small: Path, tmp_path: Path
+) -> None:
+    """No setting, module or database of the caller's is used, least of all migrated."""
+    precious = tmp_path / "precious.sqlite3"
+    sqlite3.connect(precious).close()
+    (tmp_path / "pytest.py").write_text("raise SystemExit('not this one')")
+    write_test(
+        small, "import os\n\n\ndef test_nothing():\n    assert 'EMAIL_URL' not in os.environ\n"
+    )
+    hostile = {
+        "ALLOWED_HOSTS": "",
+        "DATABASE_URL": f"sqlite:///{precious}",
+        "DEBUG": "nonsense",
+        "DJANGO_SETTINGS_MODULE": "missing",
+        "EMAIL_URL": "smtp://127.0.0.1:9",
+        "ENV_FILE": str(tmp_path / "missing"),
+        "GIT_DIR": str(tmp_path / "missing"),
+        "HTTPS": "false",
+        "PYTEST_ADDOPTS": "--collect-only",
+        "PYTHONPATH": str(tmp_path),
+        "REALTIME_TICK_SECONDS": "nonsense",
+        "REDIS_URL": "redis://127.0.0.1:9",
+        "SECRET_KEY": "short",
+        "VIRTUAL_ENV": str(tmp_path / "missing"),
+    }
+    # PYTHONPATH would hit Cookiecutter itself too: only the hook's children may not see it.
+    done = render(tmp_path / "out", template=small, env=hostile)
+    assert done.returncode == 0, done.stdout
+    assert "tests: 1 passed" in done.stdout
+    assert precious.stat().st_size == 0
+    assert (done.project / ".git").is_dir()
+
+
+def test_the_temporary_folder_is_left_clean(small: Path, tmp_path: Path) -> None:
+    """Neither the log nor the copy that was tested outlives a success."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    done = render(tmp_path / "out", template=small, env={"TMPDIR": str(temporary)})
+    assert done.returncode == 0, done.stdout
+    # Cookiecutter itself leaves the two hooks that it has rendered.
+    assert {path.suffix for path in temporary.iterdir()} <= {".py"}
+
+
+def test_an_existing_project_keeps_what_is_its_own(small: Path, tmp_path: Path) -> None:
+    """Rendering over a project leaves `.env`, `api.http`, `.git`, `.venv` and database alone."""
+    out = tmp_path / "out"
+    project = render(out, template=small, verify_project=False).project
+    own = ("api.http", ".env", ".git/HEAD", ".venv/bin/python", "db.sqlite3", "media/photo")
+    for name in own:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(f"{name} of mine")
+    done = render(out, "--overwrite-if-exists", template=small)
+    assert done.returncode == 0, done.stdout
+    assert "tests: 1 passed" in done.stdout
+    for name in own:
+        assert (project / name).read_text() == f"{name} of mine"
+    assert {path.name for path in (project / ".venv").iterdir()} == {"bin"}
+
+
+def test_an_existing_project_loses_no_app(tmp_path: Path) -> None:
+    """Answers that would delete a part of an existing project are refused beforehand."""
+    project = render(tmp_path, verify_project=False).project
+    (project / "README.md").write_text("mine")
+    done = render(tmp_path, "--overwrite-if-exists", verify_project=False, use_chat=False)
+    assert done.returncode == 1
+    assert "Refused: chat is there, but use_chat=false leaves it out" in done.stdout
+    assert (project / "chat").is_dir()
+    assert (project / "README.md").read_text() == "mine"
+
+
+def test_a_repository_around_it_gets_no_repository_within(tmp_path: Path) -> None:
+    """In a repository that would take the project in, there is no `git init`."""
+    run(["git", "init", tmp_path]).check_returncode()
+    done = render(tmp_path / "out", verify_project=False)
+    assert "part of the git repository around it" in done.stdout
+    assert not (done.project / ".git").exists()
+
+
+def test_an_ignored_folder_gets_its_own_repository(tmp_path: Path) -> None:
+    """In a folder that the repository around ignores, the project has its own."""
+    run(["git", "init", tmp_path]).check_returncode()
+    (tmp_path / ".gitignore").write_text("out/\n")
+    done = render(tmp_path / "out", verify_project=False)
+    assert (done.project / ".git").is_dir()
+
+
+def test_without_git_there_is_no_repository(tmp_path: Path) -> None:
+    """A machine without git renders all the same, and says so."""
+    done = render(tmp_path, verify_project=False, env={"PATH": str(tmp_path)})
+    assert done.returncode == 0
+    assert "git is not installed" in done.stdout
+
+
+def test_two_projects_share_no_secret(tmp_path: Path) -> None:
+    """Each rendering makes its own."""
+    first = render(tmp_path / "first", verify_project=False).project
+    second = render(tmp_path / "second", verify_project=False).project
+    key = r"(?m)^SECRET_KEY=(.{50,})$"
+    assert re.search(key, (first / ".env").read_text())[1] not in (second / ".env").read_text()
+
+
+def test_a_missing_python_is_replaced_by_a_supported_one(small: Path, tmp_path: Path) -> None:
+    """Where the chosen Python is missing, another verifies the project, and the line says so."""
+    offer_python(small, "3.99")
+    done = render(tmp_path / "out", template=small, python_version="3.99")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"on Python 3\.1\d, for want of 3\.99", done.stdout)
+
+
+def test_without_any_python_the_project_stays_unverified(small: Path, tmp_path: Path) -> None:
+    """A machine without a supported Python keeps the project and is told how to verify it."""
+    offer_python(small, "3.99")
+    hook = small / "hooks" / "post_gen_project.py"
+    hook.write_text(
+        re.sub(r"SUPPORTED_PYTHONS = .*", 'SUPPORTED_PYTHONS = ("3.99",)', hook.read_text())
+    )
+    done = render(tmp_path / "out", template=small, python_version="3.99")
+    assert done.returncode == 0
+    assert "No Python 3.99 with ssl, sqlite3" in done.stdout
+    assert "unverified; `make install test` verifies it" in done.stdout
+
+
+def offer_python(template: Path, version: str) -> None:
+    """Add a version to those that the template offers."""
+    questions = json.loads((template / "cookiecutter.json").read_text())
+    questions["python_version"].append(version)
+    (template / "cookiecutter.json").write_text(json.dumps(questions))
+    # ruff and mypy do not know it.
+    pyproject = project_of(template) / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("{{ cookiecutter.python_version }}", "3.13"))
+
+
+def test_the_hook_supports_the_pythons_that_are_offered() -> None:
+    """The fallbacks are the answers of cookiecutter.json, in the same order."""
+    hook = Path(PROJECT.parent, "hooks", "post_gen_project.py").read_text()
+    versions = re.search(r"SUPPORTED_PYTHONS = \((.*)\)", hook)[1]
+    assert re.findall(r"[\d.]+", versions) == QUESTIONS["python_version"]
+
+
+def test_both_hooks_leave_out_the_same_files() -> None:
+    """What the second prunes is what the first protects."""
+    hooks = Path(PROJECT.parent, "hooks")
+    tables = [
+        re.search(r"(?:LEFT_OUT|KEPT) = \{\n(.*?)\n\}", path.read_text(), re.DOTALL)[1]
+        for path in hooks.glob("*.py")
+    ]
+    paths = [re.findall(r'^    "(.*?)":', table, re.MULTILINE) for table in tables]
+    assert paths[0] == paths[1] != []
+
+
+@pytest.mark.alone
+def test_rendering_without_verification_takes_less_than_three_seconds(tmp_path: Path) -> None:
+    """`verify_project=false` is done at once."""
+    seconds = run_timed(tmp_path, verify_project=False)[1]
+    assert seconds < 3
+
+
+@pytest.mark.alone
+def test_verification_adds_less_than_three_seconds(tmp_path: Path) -> None:
+    """All but installing and running the suite, checks and Cookiecutter itself, takes 3 s at most."""
+    done, seconds = run_timed(tmp_path)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    inevitable = sum(float(line.split()[-2]) for line in lines if line[0] in "46")
+    assert seconds - inevitable < 3, done.stdout
+
+
+def run_timed(folder: Path, **answers: object) -> tuple[subprocess.CompletedProcess, float]:
+    """Render and give the seconds it took."""
+    started = os.times().elapsed
+    done = render(folder, **answers)
+    return done, os.times().elapsed - started
