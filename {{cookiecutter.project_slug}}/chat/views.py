@@ -1,0 +1,246 @@
+"""Rooms and messages over REST."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import User
+from realtime.serializers import EventPageSerializer
+from realtime.streams import StreamBusy
+
+from . import membership, messages
+from .models import Room
+from .serializers import (
+    MessageQuerySerializer,
+    MessageSerializer,
+    NewMessageSerializer,
+    ReadSerializer,
+    RoomQuerySerializer,
+    RoomSerializer,
+    TextSerializer,
+    UsernameSerializer,
+)
+
+DONE = OpenApiResponse(description="Done.")
+INVALID = OpenApiResponse(description="The input is not valid; the answer says why.")
+NOT_ALLOWED = OpenApiResponse(description="Not allowed to this user.")
+NOT_FOUND = OpenApiResponse(description="There is no such thing that this user may know of.")
+CONFLICT = OpenApiResponse(description="The user is a member already, or is none.")
+
+
+class Busy(APIException):
+    """Another request holds the room."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The room is busy. Try again."
+    default_code = "busy"
+    # Seconds, for the header `Retry-After`.
+    wait = 1
+
+
+class ChatView(APIView):
+    """A view of what a user may know of."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer 503 where the wait for a room's row was too long."""
+        if isinstance(exc, StreamBusy):
+            exc = Busy()
+        return super().handle_exception(exc)
+
+    @property
+    def user(self) -> User:
+        """The user who asks."""
+        assert isinstance(self.request.user, User)
+        return self.request.user
+
+    def room(self, slug: str) -> Room:
+        """Give a room that the user may know of, or answer 404."""
+        room = Room.objects.seen_by(self.user).filter(slug=slug).first()
+        if room is None:
+            raise NotFound("There is no such room.")
+        return room
+
+    def own_room(self, slug: str) -> Room:
+        """Give a room of which the user is a member, or answer 403 or 404."""
+        room = self.room(slug)
+        if room.role is None:
+            raise PermissionDenied("Only members may do this. Join the room first.")
+        return room
+
+    def checked(self, serializer: type[serializers.Serializer]) -> dict[str, Any]:
+        """Give the valid input, of a GET that of its query, or answer 400."""
+        is_query = self.request.method == "GET"
+        data = self.request.query_params if is_query else self.request.data
+        checked = serializer(data=data)
+        checked.is_valid(raise_exception=True)
+        return checked.validated_data
+
+
+class RoomsView(ChatView):
+    """The rooms that the user may know of."""
+
+    @extend_schema(
+        summary="List rooms",
+        parameters=[RoomQuerySerializer],
+        responses={200: RoomSerializer(many=True), 400: INVALID},
+    )
+    def get(self, request: Request) -> Response:
+        """Give public rooms and one's own, by slug; ask again `after` the last one's."""
+        query = self.checked(RoomQuerySerializer)
+        rooms = Room.objects.seen_by(self.user).order_by("slug")
+        if query["joined"]:
+            rooms = rooms.filter(memberships__user=self.user)
+        if "after" in query:
+            rooms = rooms.filter(slug__gt=query["after"])
+        return Response(RoomSerializer(rooms[: query["limit"]], many=True).data)
+
+    @extend_schema(
+        summary="Make a room",
+        request=RoomSerializer,
+        responses={201: RoomSerializer, 400: INVALID},
+    )
+    def post(self, request: Request) -> Response:
+        """Make a room and become its owner."""
+        room = membership.create_room(self.user, **self.checked(RoomSerializer))
+        return Response(RoomSerializer(self.room(room.slug)).data, status.HTTP_201_CREATED)
+
+
+class JoinView(ChatView):
+    """Coming into a room."""
+
+    @extend_schema(
+        summary="Join a room",
+        request=None,
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Become a member of a public room."""
+        membership.join(self.room(slug), self.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LeaveView(ChatView):
+    """Going out of a room."""
+
+    @extend_schema(
+        summary="Leave a room",
+        request=None,
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Be a member no longer; an owner's office passes to the longest-serving moderator."""
+        membership.leave(self.room(slug), self.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class InviteView(ChatView):
+    """Bringing others into a room."""
+
+    @extend_schema(
+        summary="Invite a user",
+        request=UsernameSerializer,
+        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Make another user a member; owners and moderators may."""
+        room = self.own_room(slug)
+        membership.invite(room, self.user, **self.checked(UsernameSerializer))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class KickView(ChatView):
+    """Putting others out of a room."""
+
+    @extend_schema(
+        summary="Kick a user",
+        request=UsernameSerializer,
+        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """End another user's membership; owners may, and moderators that of plain members."""
+        room = self.own_room(slug)
+        membership.kick(room, self.user, **self.checked(UsernameSerializer))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class MessagesView(ChatView):
+    """What was said in a room."""
+
+    @extend_schema(
+        summary="Read messages",
+        parameters=[MessageQuerySerializer],
+        responses={200: EventPageSerializer, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Give stored events after `since` or before `before`, else the latest; oldest first."""
+        room = self.own_room(slug)
+        return Response(
+            {
+                "epoch": room.epoch,
+                "head": room.head,
+                "trimmed": room.trimmed,
+                "events": messages.page(room, **self.checked(MessageQuerySerializer)),
+            }
+        )
+
+    @extend_schema(
+        summary="Send a message",
+        request=NewMessageSerializer,
+        responses={
+            201: MessageSerializer,
+            200: OpenApiResponse(MessageSerializer, "The first one of a repeated `client_id`."),
+            400: INVALID,
+            403: NOT_ALLOWED,
+            404: NOT_FOUND,
+        },
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Say something to everyone in the room."""
+        room = self.own_room(slug)
+        message, is_new = messages.send(room, self.user, **self.checked(NewMessageSerializer))
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(message.event(), code)
+
+
+class MessageView(ChatView):
+    """One message."""
+
+    @extend_schema(
+        summary="Edit a message",
+        request=TextSerializer,
+        responses={200: MessageSerializer, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def patch(self, request: Request, slug: str, seq: int) -> Response:
+        """Give a message another text; its author, owners and moderators may."""
+        room = self.own_room(slug)
+        message = messages.edit(room, self.user, seq, **self.checked(TextSerializer))
+        return Response(message.event())
+
+    @extend_schema(
+        summary="Delete a message",
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def delete(self, request: Request, slug: str, seq: int) -> Response:
+        """Take the text out of a message; its author, owners and moderators may."""
+        messages.delete(self.own_room(slug), self.user, seq)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ReadView(ChatView):
+    """How far a member has read."""
+
+    @extend_schema(
+        summary="Mark as read",
+        request=ReadSerializer,
+        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Say up to which entry one has read; an earlier one than before changes nothing."""
+        room = self.own_room(slug)
+        messages.mark_read(room, self.user, **self.checked(ReadSerializer))
+        return Response(status=status.HTTP_204_NO_CONTENT)
