@@ -1,0 +1,1 @@
+"""A room, laid into the rendered project for the benchmark."""

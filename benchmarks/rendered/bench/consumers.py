@@ -1,0 +1,26 @@
+"""The room: what one client says, all hear."""
+
+from typing import Any
+
+from realtime.consumers import StreamConsumer
+from realtime.database import in_database
+from realtime.streams import append, signal
+
+from .models import Room
+
+
+class RoomConsumer(StreamConsumer):
+    """Hands each message to everyone, with `bench.append` as a committed row."""
+
+    def get_stream(self) -> Room:
+        """Give the room of the path."""
+        return Room.objects.get(pk=self.scope["url_route"]["kwargs"]["pk"])
+
+    async def receive_event(self, event: dict[str, Any]) -> None:
+        """Take a client's message."""
+        room = Room(pk=self.scope["url_route"]["kwargs"]["pk"])
+        payload = {"type": "bench.message", "message": event["message"]}
+        if event["type"] == "bench.append":
+            await in_database(append, Room, room.pk, payload)
+        else:
+            signal(room, payload)

@@ -1,0 +1,33 @@
+"""What `drive.py` calls in this project."""
+
+from collections.abc import Iterable, Iterator
+
+from accounts.models import User
+from accounts.tokens import issue
+from bench.models import Room
+from django.core.management import call_command
+from realtime.notification import notify_user
+from realtime.streams import signal
+
+
+def make_users(count: int) -> Iterator[tuple[int, str]]:
+    """Make the tables, the room and users; give each user's id and access token."""
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    Room.objects.create(pk=1)
+    User.objects.bulk_create(
+        User(username=f"user{number}", email=f"user{number}@example.com") for number in range(count)
+    )
+    for user in User.objects.order_by("pk"):
+        yield user.pk, issue(user).access
+
+
+def send_to_room(texts: Iterable[str]) -> None:
+    """Send each text to the room."""
+    room = Room(pk=1)
+    for text in texts:
+        signal(room, {"type": "bench.message", "message": text})
+
+
+def notify(user_id: int, text: str) -> None:
+    """Send a text to one user, from synchronous code."""
+    notify_user(user_id, {"type": "notification", "message": text}, durable=False)
