@@ -72,11 +72,11 @@ class Entry(models.Model):
     class Meta:
         abstract = True
         ordering = ("seq",)
-        constraints = (
+        constraints = [
             models.UniqueConstraint(
                 fields=("stream", "seq"), name="%(app_label)s_%(class)s_position"
             ),
-        )
+        ]
 
     def event(self) -> dict[str, Any]:
         """Give the event as a client receives it: the payload's own keys, plus `seq`."""
