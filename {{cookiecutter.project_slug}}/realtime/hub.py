@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 
 # The group that every process listens to; its hints concern connections, not streams.
 CONTROL_GROUP = "realtime.control"
-# Rows in one read of a replay or of missing events.
+# One read of a replay or of missing events ends at either of these.
 PAGE_SIZE = 200
+PAGE_BYTES = 256 * 1024
+# Seconds that a read of missing events waits for its slowest socket before it goes on.
+PACE_SECONDS = 1.0
 # Seconds until a read that failed is tried again.
 READ_RETRY_SECONDS = 1.0
 # What a feed keeps of its latest frames for sockets that join.
@@ -485,6 +488,7 @@ class Feed:
                     self.vanish()
                     return
                 self._take(position, texts)
+                await self._pace()
                 if self.wanted == wanted:
                     # A hint may promise more than the database knows (it was restored, say).
                     self.wanted = max(position.head, self.last)
@@ -500,6 +504,14 @@ class Feed:
         for seq, text in texts:
             if seq == self.last + 1:
                 self._deliver(Frame(text, seq))
+
+    async def _pace(self) -> None:
+        """Let the sockets take what was read; only events that are news count as slow reading."""
+        self.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PACE_SECONDS):
+                for socket in list(self.live):
+                    await socket.drained()
 
     def _start_over(self, position: Position) -> None:
         """Continue from the stream's head: what lies between can no longer be delivered."""
@@ -597,7 +609,7 @@ def reset_frame(epoch: str, seq: int) -> Frame:
 
 
 def _read_after(stream: Stream, seq: int) -> tuple[Position | None, list[tuple[int, str]]]:
-    return streams.position(stream), streams.texts_after(stream, seq, PAGE_SIZE)
+    return streams.position(stream), streams.texts_after(stream, seq, PAGE_SIZE, PAGE_BYTES)
 
 
 def _token_versions(user_ids: set[int]) -> dict[int, int]:

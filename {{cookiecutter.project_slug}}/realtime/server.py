@@ -5,43 +5,77 @@ their versions, and a test fails when they change.
 """
 
 import argparse
+import asyncio
+import logging
 import os
 import sys
+import time
 from typing import Any
 
+import autobahn.twisted.websocket
+import autobahn.websocket.protocol
+from autobahn.websocket.types import ConnectionDeny
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 from django.conf import settings
-from twisted.internet import tcp
+from twisted.internet import defer, tcp
+
+# Not __name__, which is __main__ where this module is the command.
+logger = logging.getLogger("realtime.server")
+
+READS_TOO_SLOWLY = 4408
+GOING_AWAY = 4412
+FRAME_TOO_LARGE = 4413
+TOO_MANY_FRAMES = 4429
+# Seconds that a client has to answer a close frame before its connection is dropped.
+CLOSE_TIMEOUT_SECONDS = 5
+# Seconds that a stopping server waits for its applications; below every container's grace.
+DRAIN_SECONDS = 8
+
+# autobahn formats the arguments of debug lines that nobody reads: a quarter of a handshake's time.
+for module in (autobahn.websocket.protocol, autobahn.twisted.websocket):
+    for formatter in {"hltype", "hlval", "pformat"} & set(vars(module)):
+        setattr(module, formatter, lambda *args, **options: "")
 
 
 class WebSocketProtocol(DaphneProtocol):
-    """Daphne's WebSocket protocol, with writes that take no detour through the ASGI queue."""
+    """Daphne's WebSocket protocol, with direct writes and with limits."""
+
+    _frames_left = 0.0
+    _frames_counted_at = 0.0
+
+    # Direct writes: what the consumer finds in its scope as `realtime.direct`
 
     def write_frames(self, wire: bytes) -> bool:
         """Write frames that are encoded already, now.
 
-        Daphne encodes each message once per socket and formats log lines nobody reads; Twisted
-        asks the poller before each write. A frame for five hundred sockets needs none of it.
+        Daphne encodes each message once per socket, and Twisted asks the poller before each write.
+        A frame for five hundred sockets needs neither.
 
         Args:
             wire: whole WebSocket frames, unmasked and uncompressed.
 
         Returns:
-            Whether that was possible; if not, the caller sends its frames the usual way.
+            Whether they have been dealt with; if not, the caller sends them the usual way.
         """
         transport = self.transport
+        if self.state != self.STATE_OPEN:
+            # A connection that is being closed takes no more frames.
+            return self.state in (self.STATE_CLOSING, self.STATE_CLOSED)
         if (
-            type(transport) is not tcp.Server
-            or self.state != self.STATE_OPEN
+            not isinstance(transport, tcp.Server)
+            or transport.TLS
             or self._perMessageCompress is not None
             or self.send_queue
-            or transport.disconnecting
         ):
             return False
         if transport.dataBuffer or transport._tempDataBuffer:
-            transport.write(wire)
+            # Daphne buffers without a bound (https://github.com/django/daphne/issues/170).
+            if self.buffered_bytes() + len(wire) > settings.REALTIME_BUFFER_BYTES:
+                self.cut_off(READS_TOO_SLOWLY, "reads too slowly")
+            else:
+                transport.write(wire)
             return True
         try:
             sent = transport.socket.send(wire)
@@ -57,9 +91,49 @@ class WebSocketProtocol(DaphneProtocol):
         transport = self.transport
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
+    # Limits: what Daphne lacks
+
+    def cut_off(self, code: int, reason: str) -> None:
+        """Close behind what is buffered; a client that does not read that far is dropped."""
+        logger.warning("the socket of %s %s: closed with %s", self.peer, reason, code)
+        self.sendClose(code=code)
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
+        """Refuse handshakes while the server stops, and count frames from here on."""
+        if self.factory.server_class.draining:
+            raise ConnectionDeny(503, "the server is going away")
+        self._frames_left = float(settings.REALTIME_FRAMES_BURST)
+        self._frames_counted_at = time.monotonic()
+        return super().onConnect(request)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        """Hand a frame on if the client may send it: Daphne's queue behind this has no bound."""
+        if self.state != self.STATE_OPEN:
+            return
+        now = time.monotonic()
+        refill = (now - self._frames_counted_at) * settings.REALTIME_FRAMES_PER_SECOND
+        self._frames_counted_at = now
+        self._frames_left = min(self._frames_left + refill, settings.REALTIME_FRAMES_BURST) - 1
+        if self._frames_left < 0:
+            self.cut_off(TOO_MANY_FRAMES, "sends too many frames")
+            return
+        super().onMessage(payload, isBinary)
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        """Send the usual way, unless the connection is being closed: autobahn would raise."""
+        if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
+            super().serverSend(content, binary)
+
+    def _max_message_size_exceeded(self, *args: Any) -> None:
+        # autobahn drops the connection, so that the client would not learn why.
+        self.failedByMe = True
+        self.cut_off(FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
+
 
 class Server(DaphneServer):
-    """Daphne with this project's limits and direct writes."""
+    """Daphne with this project's protocol, and an end that costs nobody a message."""
+
+    draining = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         limit = settings.REALTIME_MAX_FRAME_BYTES
@@ -78,9 +152,39 @@ class Server(DaphneServer):
             scope["extensions"] = {"realtime.direct": protocol}
         return super().create_application(protocol, scope)
 
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        """Drain instead of killing (https://github.com/django/daphne/issues/177).
+
+        Twisted calls this on SIGTERM and waits for the result: stop listening, tell every client
+        to come back elsewhere, let requests and consumers end, and cancel those that do not.
+        """
+        self.draining = True
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+
+    async def _drain(self) -> None:
+        for listener in self.listeners:
+            listener.addCallback(lambda port: port.stopListening())
+        applications = []
+        for protocol, details in list(self.connections.items()):
+            application = details.get("application_instance")
+            if application is not None and not application.done():
+                applications.append(application)
+            if isinstance(protocol, WebSocketProtocol):
+                if protocol.state == protocol.STATE_OPEN:
+                    protocol.sendClose(code=GOING_AWAY)
+                elif protocol.state == protocol.STATE_CONNECTING:
+                    protocol.dropConnection(abort=True)
+        if applications:
+            _, late = await asyncio.wait(applications, timeout=DRAIN_SECONDS)
+            for application in late:
+                application.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        logger.info("stopped after %s connections had ended", len(applications))
+
     def _use_protocol(self) -> None:
         # Daphne's `run` makes the factory itself, and calls this right before it starts.
         self.ws_factory.protocol = WebSocketProtocol
+        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS)
 
 
 def main(arguments: list[str]) -> None:

@@ -174,15 +174,28 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
     }
 
 
-def texts_after(stream: Stream, seq: int, limit: int) -> list[tuple[int, str]]:
-    """Read up to `limit` events after a position: their numbers and frames' texts, in order."""
+def texts_after(stream: Stream, seq: int, limit: int, size: int) -> list[tuple[int, str]]:
+    """Read the events after a position: their numbers and frames' texts, in order.
+
+    Args:
+        stream: whose events.
+        seq: the position.
+        limit: how many events at most.
+        size: after how many characters to end; the event that exceeds it is still read.
+    """
     rows = (
         stream.entry_model()
         ._default_manager.filter(stream=stream.pk, seq__gt=seq)
         .order_by("seq")
         .values_list("seq", "payload")[:limit]
     )
-    return [(number, with_seq(encode(payload), number)) for number, payload in rows]
+    texts = []
+    for number, payload in rows.iterator():
+        texts.append((number, with_seq(encode(payload), number)))
+        size -= len(texts[-1][1])
+        if size <= 0:
+            break
+    return texts
 
 
 def _publish_on_commit(stream: Stream, message: Hint) -> None:

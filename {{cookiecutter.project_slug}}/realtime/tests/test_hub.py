@@ -165,9 +165,10 @@ async def test_events_before_the_group_was_joined_arrive(
     no_tick, hub, user, stream, unpublished, write
 ):
     """What is written between the first read and the joining of the group is read again."""
-    recorder = Recorder(user)
-    hub.follow(recorder, stream).join_live()
     await write(2)
+    recorder = Recorder(user)
+    assert stream.head == 0, "it was read before"
+    hub.follow(recorder, stream).join_live()
 
     await recorder.until(lambda r: r.seqs == [1, 2])
 

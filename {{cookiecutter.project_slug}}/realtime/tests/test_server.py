@@ -1,0 +1,213 @@
+"""The project's Daphne as a process of its own, with a real client."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import pytest
+import websockets
+from asgiref.sync import sync_to_async
+from django.core.management import load_command_class
+from twisted.internet import tcp
+from twisted.internet.abstract import FileDescriptor
+
+from realtime.notification import notify_user
+from realtime.server import Server, WebSocketProtocol
+
+from .frames_schema import check_frame
+from .sockets import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def server(process_environment, access_token, tmp_path):
+    """A function that starts the server with settings, and stops it after the test."""
+    processes = []
+    log = (tmp_path / "server.log").open("w")
+
+    async def start(**environment):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        process = subprocess.Popen(  # noqa: ASYNC220
+            [sys.executable, "-m", "realtime.server", "--port", str(port)],
+            env=process_environment | {"REALTIME_TICK_SECONDS": "0.2"} | environment,
+            stderr=log,
+        )
+        processes.append(process)
+        async with asyncio.timeout(PATIENCE * 3):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    assert process.poll() is None, "the server did not start"
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    return process, port
+
+    yield start
+    for process in processes:
+        process.terminate()
+        await asyncio.to_thread(process.wait, PATIENCE * 2)
+    log.close()
+
+
+@pytest.fixture
+def connect(access_token):
+    """A function that opens a socket on a port and reads its first frame."""
+
+    @asynccontextmanager
+    async def connect(port, path="/ws/realtime/", **query):
+        query = {"token": access_token, **query}
+        url = f"ws://127.0.0.1:{port}{path}?{urlencode(query)}"
+        async with websockets.connect(url, compression=None) as client:
+            assert check_frame(await client.recv())["type"] == "realtime.ready"
+            yield client
+
+    return connect
+
+
+async def until_closed(client):
+    """Give a client's frames until the server closes."""
+    while True:
+        try:
+            yield await asyncio.wait_for(client.recv(), PATIENCE)
+        except websockets.ConnectionClosed:
+            return
+
+
+async def test_events_reach_a_real_client_in_order(server, connect, user):
+    """What another process pushes arrives over TCP, in order, also after a reconnect."""
+    _, port = await server()
+    async with connect(port) as client:
+        for n in range(50):
+            await sync_to_async(notify_user)(user.pk, {"n": n, "text": "é" * n})
+        received = [check_frame(await client.recv()) for _ in range(50)]
+    assert [event["seq"] for event in received] == list(range(1, 51))
+
+    epoch = str((await sync_to_async(lambda: user.event_stream)()).epoch)
+    async with connect(port, since=40, epoch=epoch) as client:
+        assert [json.loads(await client.recv())["seq"] for _ in range(10)] == list(range(41, 51))
+
+
+async def test_a_stopping_server_says_so_and_exits(server, connect):
+    """SIGTERM closes every socket with 4412, and the process ends by itself."""
+    process, port = await server()
+    async with connect(port) as first, connect(port) as second:
+        process.send_signal(signal.SIGTERM)
+        for client in (first, second):
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await asyncio.wait_for(client.recv(), PATIENCE)
+            assert closed.value.rcvd.code == 4412
+
+    assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+
+
+async def test_a_frame_over_the_limit_closes_with_4413(server, connect):
+    """A client that sends too much in one frame learns why it is closed."""
+    _, port = await server(REALTIME_MAX_FRAME_BYTES="1000")
+    async with connect(port) as client:
+        await client.send("x" * 1001)
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await asyncio.wait_for(client.recv(), PATIENCE)
+
+    assert closed.value.rcvd.code == 4413
+
+
+async def test_too_many_frames_close_with_4429(server, connect):
+    """A burst is allowed, a flood is not."""
+    _, port = await server(REALTIME_FRAMES_BURST="5", REALTIME_FRAMES_PER_SECOND="1")
+    async with connect(port) as client:
+        for _ in range(50):
+            await client.send('{"type": "realtime.ping"}')
+        pongs = [json.loads(frame) async for frame in until_closed(client)]
+
+    assert client.close_code == 4429
+    assert len(pongs) < 50
+
+
+async def test_a_reader_that_is_too_slow_is_closed_with_4408(server, user, access_token, tmp_path):
+    """A client that stops reading is cut off at the cap; what was buffered still arrives."""
+    _, port = await server(REALTIME_BUFFER_BYTES="300000")
+    url = f"ws://127.0.0.1:{port}/ws/realtime/?token={access_token}"
+    # A small window and no queue of its own: the client takes nothing until it is asked to.
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    own.connect(("127.0.0.1", port))
+    own.setblocking(False)
+    async with websockets.connect(url, sock=own, compression=None, max_queue=1) as client:
+        ready = json.loads(await client.recv())
+        for n in range(200):
+            await sync_to_async(notify_user)(user.pk, {"n": n, "text": "x" * 50_000})
+        async with asyncio.timeout(PATIENCE * 3):
+            while "reads too slowly" not in (tmp_path / "server.log").read_text():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        seqs = [json.loads(frame)["seq"] async for frame in until_closed(client)]
+
+    assert seqs == list(range(ready["seq"] + 1, ready["seq"] + 1 + len(seqs)))
+    assert len(seqs) < 200
+    # A client that takes more than five seconds to read that far is dropped, and sees 1006.
+    assert client.close_code in (4408, 1006)
+
+
+async def test_a_compressed_or_wrapped_connection_takes_the_usual_way(server, user, access_token):
+    """Whatever the client offers, it gets its events."""
+    _, port = await server()
+    url = f"ws://127.0.0.1:{port}/ws/realtime/?token={access_token}"
+    async with websockets.connect(url) as client:
+        await client.recv()
+        await sync_to_async(notify_user)(user.pk, {"n": 1})
+
+        assert json.loads(await client.recv()) == {"n": 1, "seq": 1}
+
+
+class Transport(tcp.Server):
+    """A TCP transport whose socket takes as many bytes as it is told to."""
+
+    def __init__(self, takes):
+        FileDescriptor.__init__(self, reactor=object())
+        self.socket, self.takes, self.sent, self.connected = self, takes, b"", True
+
+    def send(self, data):
+        if not self.takes:
+            raise BlockingIOError
+        self.sent += data[: self.takes]
+        return len(self.sent)
+
+    def startWriting(self):  # noqa: N802
+        """The poller would call back."""
+
+
+@pytest.mark.parametrize(("takes", "buffered"), [(100, 0), (3, 3), (0, 6)])
+def test_a_direct_write_sends_now_and_buffers_the_rest(takes, buffered):
+    """The private fields of Twisted and autobahn still mean what `write_frames` relies on."""
+    protocol = WebSocketProtocol()
+    protocol.transport, protocol.state = Transport(takes), protocol.STATE_OPEN
+    protocol._perMessageCompress, protocol.send_queue = None, []
+
+    assert protocol.write_frames(b"frames")
+    assert protocol.buffered_bytes() == buffered
+    assert protocol.transport.sent == b"frames"[:takes]
+
+    assert protocol.write_frames(b"more")
+    assert protocol.buffered_bytes() == (buffered + 4 if buffered else 0)
+
+
+def test_a_write_that_cannot_be_direct_is_left_to_the_caller():
+    """Compression, TLS and whatever else is not plain TCP take the usual way."""
+    protocol = WebSocketProtocol()
+    protocol.transport, protocol.state = object(), protocol.STATE_OPEN
+
+    assert not protocol.write_frames(b"frames")
+
+
+def test_runserver_runs_the_same_server():
+    """Development has the limits and the direct writes of production."""
+    assert load_command_class("realtime", "runserver").server_cls is Server
