@@ -57,7 +57,8 @@ class Client:
     codes: list[int] = field(default_factory=list)
     connections: int = 0
     connection: ClientConnection | None = None
-    #: Cleared to let what the server sends pile up.
+    #: After so many events it stops reading, until `reads` is set.
+    pause_at: int | None = None
     reads: asyncio.Event = field(default_factory=asyncio.Event)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -137,6 +138,8 @@ class Client:
             self.seq = seq
             self.record.append(Received(str(self.epoch), seq, frame["number"]))
             self.delays.append(time.time() - frame["at"])
+            if len(self.record) == self.pause_at:
+                self.reads.clear()
         self._announce()
 
     def _announce(self) -> None:

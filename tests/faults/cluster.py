@@ -42,9 +42,7 @@ class Cluster:
 
     async def gunicorn(self) -> Gunicorn:
         """Start a Gunicorn."""
-        return await self.run(
-            Gunicorn("gunicorn", self.folder, self.project, self.environment)
-        )
+        return await self.run(Gunicorn("gunicorn", self.folder, self.project, self.environment))
 
     async def run(self, process: Any) -> Any:
         """Start a process that ends with the test."""
@@ -117,6 +115,17 @@ class Databases:
         self._made += 1
         make: Callable[[str], str] = {"sqlite": self._sqlite, "postgresql": self._postgresql}[kind]
         return make(f"test{self._made}")
+
+    def copy(self, source: str, target: str) -> None:
+        """Make a PostgreSQL database a copy of another; whoever is connected to it is cut off."""
+        self.server.ask(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
+        self.server.ask(f"CREATE DATABASE {target} TEMPLATE {source}")
+
+    def connections(self, cluster: Cluster) -> int:
+        """Count the connections to a cluster's PostgreSQL database."""
+        name = cluster.database_url.rpartition("/")[2]
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'"
+        return int(self.server.ask(query))
 
     def _postgresql(self, name: str) -> str:
         if "postgresql" not in self._migrated:

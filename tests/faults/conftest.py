@@ -129,7 +129,9 @@ def by_fault(terminalreporter: Any) -> dict[int, list[pytest.TestReport]]:
     """Sort the reports by the fault that they are about: the last one of each test."""
     reports: dict[int, list[pytest.TestReport]] = {}
     for report in terminalreporter.getreports("") + [
-        report for kind in ("passed", "failed", "error") for report in terminalreporter.getreports(kind)
+        report
+        for kind in ("passed", "failed", "error")
+        for report in terminalreporter.getreports(kind)
     ]:
         properties = dict(report.user_properties)
         if "fault" in properties and (report.when == "teardown" or report.failed):

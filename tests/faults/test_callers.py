@@ -1,0 +1,69 @@
+"""Every place in a project that can notify a user does, and leaves nothing behind."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from .cluster import Cluster, Databases, devices
+from .ledger import Ledger
+from .servers import WebServer
+
+TICK_SECONDS = 10
+CALLS = 10_000
+DATABASE_THREADS = 8
+
+
+@pytest.mark.fault(12)
+async def test_every_caller(cluster: Cluster, ledger: Ledger) -> None:
+    """Views, a consumer, a signal handler, threads, forks and commands: each event comes live."""
+    daphnes = await cluster.start()
+    gunicorn = await cluster.gunicorn()
+    people = await cluster.people(1)
+    user = people[0].id
+    async with devices(people, daphnes, path="/ws/newsroom/") as clients:
+        (client,) = clients
+        await get(daphnes[0], f"/newsroom/sync/{user}/1/")
+        await get(daphnes[0], f"/newsroom/async/{user}/2/")
+        await get(daphnes[0], f"/newsroom/rename/{user}/3/")
+        await client.send(type="newsroom.notify", number=4)
+        await cluster.do("call_from_thread", user=user, number=5)
+        event = {"type": "news", "number": 6, "at": time.time()}
+        await cluster.do("manage", command="notify", arguments=["user0", json.dumps(event)])
+        assert await cluster.do("call_from_fork", user=user, number=7) == 0
+        # Enough requests for both of its workers to have had some.
+        await asyncio.gather(
+            *(get(gunicorn, f"/newsroom/sync/{user}/{number}/") for number in range(9, 21))
+        )
+        await client.until(lambda: len(client.record) == 20)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert {event.number for event in client.record} == set(range(1, 21))
+    # None of them had to wait for the tick.
+    assert max(client.delays) < TICK_SECONDS / 2
+
+
+@pytest.mark.fault(12)
+async def test_ten_thousand_calls(cluster: Cluster, databases: Databases, ledger: Ledger) -> None:
+    """Ten thousand calls from short-lived threads leave no connection behind."""
+    daphnes = await cluster.start()
+    people = await cluster.people(20)
+    users = [person.id for person in people]
+    async with devices(people, daphnes) as clients:
+        await cluster.do("call_often", users=users, count=100, durable_one_in=10)
+        before = cluster.redis.connections(), databases.connections(cluster)
+        await cluster.do("call_often", users=users, count=CALLS, durable_one_in=10)
+        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+        after = cluster.redis.connections(), databases.connections(cluster)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert after[0] <= before[0]
+    # Daphne may have filled its pool meanwhile.
+    assert after[1] <= before[1] + DATABASE_THREADS
+
+
+async def get(server: WebServer, path: str) -> None:
+    """Ask for a page, which must be there."""
+    status, body = await asyncio.to_thread(server.request, "GET", path)
+    assert status == 200, body

@@ -1,0 +1,124 @@
+"""Faults of Redis: it wakes the processes up, and nothing depends on it but time."""
+
+import asyncio
+import time
+
+import pytest
+
+from .clients import Client, Clients
+from .cluster import Cluster, devices
+from .ledger import Ledger
+from .proxy import Proxy
+
+TICK_SECONDS = 10
+# What a busy machine may add to a bound.
+MARGIN_SECONDS = 3
+# How long a notification may take whatever has become of Redis.
+CALL_SECONDS = 2
+
+
+@pytest.mark.fault(8)
+async def test_idle_socket(cluster: Cluster, ledger: Ledger) -> None:
+    """A socket that is idle for 70 s stays open, and still hears of the next event at once."""
+    daphnes = await cluster.start()
+    people = await cluster.people(1)
+    async with devices(people, daphnes) as clients:
+        await asyncio.sleep(70)
+        await cluster.do("notify", user=people[0].id)
+        await clients.caught_up(await cluster.heads(people), within=TICK_SECONDS)
+        (client,) = clients
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert (client.connections, client.codes) == (1, [])
+    assert client.delays[0] < 1
+
+
+@pytest.mark.fault(2)
+async def test_black_hole(cluster: Cluster, ledger: Ledger) -> None:
+    """With Redis in a black hole events come by the tick, and live again once it is over."""
+    async with Proxy(cluster.redis.port) as proxy:
+        cluster.redis_port = proxy.port
+        daphnes = await cluster.start(daphnes=2)
+        people = await cluster.people(20)
+        async with devices(people, daphnes) as clients:
+            publishing = await cluster.begin("publish", users=ids(people), rate=100)
+            await publishing.until_noted(200)
+
+            proxy.swallow()
+            await publishing.until_noted(len(publishing.notes) + 100)
+            took = await clients.caught_up(await cluster.heads(people), within=30)
+            ledger.recovered(took)
+            assert took < 15
+
+            proxy.forward()
+            # Two probes go unanswered before the connection is given up.
+            await live(clients, within=4 * TICK_SECONDS)
+            await publishing.stop()
+            await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert max(delay for client in clients for delay in client.delays) < 15
+    assert max(note["seconds"] for note in publishing.notes) < CALL_SECONDS
+
+
+@pytest.mark.fault(1)
+async def test_redis_killed(cluster: Cluster, ledger: Ledger) -> None:
+    """Events that are sent while there is no Redis arrive within one tick of its return."""
+    daphnes = await cluster.start(daphnes=2)
+    people = await cluster.people(50)
+    async with Clients(
+        [Client(person, [daphne.url]) for person in people for daphne in daphnes]
+    ) as clients:
+        publishing = await cluster.begin("publish", users=ids(people), rate=200)
+        await publishing.until_noted(400)
+
+        cluster.redis.kill()
+        await asyncio.sleep(10)
+        await asyncio.to_thread(cluster.redis.start)
+
+        took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+        ledger.recovered(took)
+        assert took < TICK_SECONDS + MARGIN_SECONDS
+        await live(clients, within=2 * TICK_SECONDS)
+        await publishing.stop()
+        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert max(note["seconds"] for note in publishing.notes) < CALL_SECONDS
+
+
+@pytest.mark.fault(3)
+async def test_flushed(cluster: Cluster, ledger: Ledger) -> None:
+    """A flush and killed subscriptions lose nothing and leave no socket deaf."""
+    daphnes = await cluster.start(daphnes=2)
+    people = await cluster.people(20)
+    async with devices(people, daphnes) as clients:
+        publishing = await cluster.begin("publish", users=ids(people), rate=100)
+        for command in ("FLUSHALL", "CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal"):
+            await publishing.until_noted(len(publishing.notes) + 100)
+            cluster.redis.ask(command)
+        heads = await cluster.heads(people)
+        took = await clients.caught_up(heads, within=2 * TICK_SECONDS)
+        ledger.recovered(took)
+        assert took < TICK_SECONDS + MARGIN_SECONDS
+
+        await live(clients, within=2 * TICK_SECONDS)
+        await publishing.stop()
+        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+
+
+def ids(people: list) -> list[int]:
+    """Give the ids of people."""
+    return [person.id for person in people]
+
+
+async def live(clients: Clients, within: float) -> None:
+    """Wait until the latest event of every client came in less than a second."""
+    began = time.monotonic()
+    async with asyncio.timeout(within):
+        for client in clients:
+            seen = len(client.record)
+            await client.until(lambda: len(client.record) > seen and client.delays[-1] < 1)
+    assert time.monotonic() - began < within
