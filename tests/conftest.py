@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .template import PROJECT, QUESTIONS, ROOT, TOOLS, pythons, render, run
+from .template import CACHES, PROJECT, QUESTIONS, ROOT, TOOLS, pythons, render, run
 
 
 @pytest.fixture
@@ -16,10 +16,9 @@ def small(tmp_path: Path) -> Path:
     template = tmp_path / "template"
     template.mkdir()
     shutil.copy(ROOT / "cookiecutter.json", template)
-    q = (template / "cookiecutter.json"); q.write_text(q.read_text().replace('"use_chat": true', '"use_chat": false')) # XXX
     shutil.copytree(ROOT / "hooks", template / "hooks")
     project = template / PROJECT.name
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("tests", *CACHES))
     write_test(template, "def test_nothing():\n    pass\n")
     return template
 

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
 TOOLS = Path(sys.executable).parent
+# What tools leave behind in the folders that they look at.
+CACHES = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 TEXTS = [name for name, default in QUESTIONS.items() if isinstance(default, str) and name[0] != "_"]
 # Every question with a list of answers, so that a new one is part of every test at once.
@@ -98,5 +100,5 @@ def files(project: Path) -> set[str]:
     return {
         path.relative_to(project).as_posix()
         for path in project.rglob("*")
-        if path.is_file() and not {".git", ".venv", "__pycache__"} & set(path.parts)
+        if path.is_file() and not {".git", ".venv", *CACHES} & set(path.parts)
     }

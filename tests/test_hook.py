@@ -31,6 +31,19 @@ NO_NETWORK = {
     "UV_NO_CACHE": "1",
 }
 
+# drf-spectacular cannot tell what this answers.
+VAGUE_VIEW = """
+from rest_framework.views import APIView
+
+
+class Vague(APIView):
+    def get(self, request):
+        pass
+
+
+urlpatterns += [path("api/vague/", Vague.as_view())]
+"""
+
 
 @pytest.fixture
 def without_uv(tmp_path: Path) -> dict[str, str]:
@@ -147,9 +160,7 @@ def test_a_file_that_does_not_parse_fails_the_generation(
         ),
         (
             "backend/urls.py",
-            "from rest_framework.views import APIView\n\n\n"
-            "class Vague(APIView):\n    def get(self, request):\n        pass\n\n\n"
-            'urlpatterns += [path("api/vague/", Vague.as_view())]\n',
+            VAGUE_VIEW,
             "unable to guess serializer",
         ),
     ],
@@ -327,7 +338,7 @@ def test_rendering_without_verification_takes_less_than_three_seconds(tmp_path: 
 
 @pytest.mark.alone
 def test_verification_adds_less_than_three_seconds(tmp_path: Path) -> None:
-    """All but installing and running the suite, checks and Cookiecutter itself, takes 3 s at most."""
+    """All but installing and running the suite, even Cookiecutter's start, takes 3 s at most."""
     done, seconds = run_timed(tmp_path)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
