@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 
 from realtime import streams
 from realtime.consumers import BadFrame, Refused, StreamConsumer
@@ -55,3 +55,5 @@ class ChatConsumer(StreamConsumer):
             raise BadFrame("invalid_message", json.dumps(error.detail)) from error
         except PermissionDenied:
             self.end(NOT_ALLOWED)
+        except NotFound:
+            self.end(NO_SUCH_STREAM)

@@ -26,7 +26,7 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
-def create_room(owner: User, name: str, private: bool) -> Room:
+def create_room(owner: User, name: str, private: bool = False) -> Room:
     """Make a room whose owner is the user, with a slug that is made from its name.
 
     A private room's slug always ends in something random, so that nobody learns of it from the
@@ -37,7 +37,7 @@ def create_room(owner: User, name: str, private: bool) -> Room:
         taken = private or Room.objects.filter(slug=base).exists()
         slug = f"{base}-{secrets.token_hex(4)}" if taken else base
         try:
-            with transaction.atomic():
+            with streams.bounded_wait("the database"), transaction.atomic():
                 room = Room.objects.create(name=name, slug=slug, private=private)
                 Member.objects.create(room=room, user=owner, role=Role.OWNER)
                 return room

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, When
+from django.db.models import Case, F, PositiveBigIntegerField, When
 from django.utils import timezone
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 
@@ -33,6 +33,7 @@ def send(
         The message, for a repeated `client_id` the first one; and whether it is new.
 
     Raises:
+        NotFound: the room is gone.
         PermissionDenied: the sender is no member.
         ValidationError: the text cannot be stored or sent.
         StreamBusy: somebody else held the room for too long.
@@ -46,13 +47,12 @@ def send(
         "client_id": None if client_id is None else str(client_id),
     }
     try:
-        with transaction.atomic():
+        with streams.bounded_wait("the room"), transaction.atomic():
             return _append(room, sender, payload, client_id=client_id), True
     except IntegrityError:
-        first = Message.objects.filter(stream=room, sender=sender, client_id=client_id).first()
-        if client_id is None or first is None:
+        if client_id is None:
             raise
-        return first, False
+        return Message.objects.get(stream=room, sender=sender, client_id=client_id), False
 
 
 def edit(room: Room, editor: User, seq: int, text: str) -> Message:
@@ -76,9 +76,14 @@ def delete(room: Room, editor: User, seq: int) -> None:
 
 
 def mark_read(room: Room, reader: User, seq: int) -> None:
-    """Move the reader's position forward to an entry of the room, never back."""
+    """Move the reader's position forward to an entry of the room, never back.
+
+    Raises:
+        StreamBusy: somebody else held the position for too long.
+    """
     position = min(seq, room.head)
-    Member.objects.filter(room=room, user=reader, read__lt=position).update(read=position)
+    with streams.bounded_wait("the member"):
+        Member.objects.filter(room=room, user=reader, read__lt=position).update(read=position)
 
 
 def page(room: Room, since: int | None, before: int | None, limit: int) -> list[dict[str, Any]]:
@@ -107,32 +112,40 @@ def _append(room: Room, sender: User, payload: Mapping[str, Any], **fields: Any)
     try:
         entry = streams.append(Room, room.pk, payload, sender=sender, **fields)
     except ValueError as error:
+        if not Room.objects.filter(pk=room.pk).exists():
+            raise NotFound("The room is gone.") from error
         raise ValidationError({"text": [str(error)]}) from error
     assert isinstance(entry, Message)
     # Who has read everything else has nothing unread after speaking.
     caught_up = When(read=entry.seq - 1, then=entry.seq)
-    members = Member.objects.filter(room=room, user=sender)
-    if not members.update(read=Case(caught_up, default=F("read"))):
+    read = Case(caught_up, default=F("read"), output_field=PositiveBigIntegerField())
+    if not Member.objects.filter(room=room, user=sender).update(read=read):
         raise PermissionDenied("Only members may speak in this room.")
     return entry
 
 
 def _change(room: Room, editor: User, seq: int, kind: str, change: dict[str, Any]) -> Message:
     news = {"type": kind, "room": room.slug, "sender": editor.username, "message": seq, **change}
-    with streams.bounded_wait("the message"), transaction.atomic():
-        _append(room, editor, news, concerns=seq)
+    with streams.bounded_wait("the room"), transaction.atomic():
+        # Held from here on, so that changes come one after the other.
+        Room.objects.select_for_update().filter(pk=room.pk).first()
         message = Message.objects.filter(stream=room, seq=seq, concerns=None).first()
         if message is None or "deleted_at" in message.payload:
             raise NotFound("There is no such message in this room.")
-        member = Member.objects.get(room=room, user=editor)
-        if message.sender_id != editor.pk and not member.moderates:
+        if message.sender_id != editor.pk and not _moderates(room, editor):
             raise PermissionDenied("Only its author, owners and moderators may change a message.")
-        message.payload |= change
         earlier = list(Message.objects.filter(stream=room, concerns=seq))
+        _append(room, editor, news, concerns=seq)
+        message.payload |= change
         for entry in earlier:
             entry.payload["text"] = change["text"]
         Message.objects.bulk_update([message, *earlier], ["payload"], batch_size=streams.BATCH)
     return message
+
+
+def _moderates(room: Room, user: User) -> bool:
+    member = Member.objects.filter(room=room, user=user).first()
+    return member is not None and member.moderates
 
 
 def _now() -> str:

@@ -1,6 +1,7 @@
 """What the REST side of the chat takes and gives."""
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -44,16 +45,36 @@ class UsernameSerializer(serializers.Serializer):
     username = serializers.CharField(max_length=150)
 
 
+class TextField(serializers.CharField):
+    """Text that is a string already; the framework would take a number for its digits."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is no string."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class ClientIdField(serializers.UUIDField):
+    """A UUID in its text form; the framework would take a number for its value."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """Refuse what is no string."""
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
 class TextSerializer(serializers.Serializer):
     """What a message says."""
 
-    text = serializers.CharField(max_length=MAX_TEXT_LENGTH)
+    text = TextField(max_length=MAX_TEXT_LENGTH)
 
 
 class NewMessageSerializer(TextSerializer):
     """A message to be sent."""
 
-    client_id = serializers.UUIDField(
+    client_id = ClientIdField(
         required=False,
         allow_null=True,
         default=None,

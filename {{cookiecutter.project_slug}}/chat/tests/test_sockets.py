@@ -1,0 +1,235 @@
+"""The sockets of a room."""
+
+from uuid import uuid4
+
+import pytest
+
+from chat import membership, messages
+from chat.models import Message
+from realtime.database import in_database
+from realtime.tests.sockets import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def joined(room, token, **query):
+    """Give a client whose socket on the room is open."""
+    client = Client(f"/ws/chat/{room.slug}/", token=token, **query)
+    await client.ready()
+    return client
+
+
+async def close_code(slug, token):
+    """Give the code with which a new socket on a room is closed at once."""
+    client = Client(f"/ws/chat/{slug}/", token=token)
+    await client.connect()
+    code = await client.close_code()
+    await client.disconnect()
+    return code
+
+
+async def test_a_message_goes_to_everyone_in_the_room(room, access_token, member, other_token, hub):
+    """The sender gets the message too, the same and with the same number as the others."""
+    ada, grace = await joined(room, access_token), await joined(room, other_token)
+    client_id = str(uuid4())
+
+    await ada.send(type="chat.message", text="hello", client_id=client_id)
+
+    message = await ada.receive()
+    assert await grace.receive() == message
+    assert (message["text"], message["sender"], message["seq"]) == ("hello", "ada", 1)
+    assert (message["room"], message["client_id"]) == ("lobby", client_id)
+    assert (await Message.objects.aget()).event() == message
+    await ada.disconnect()
+    await grace.disconnect()
+
+
+async def test_a_message_over_rest_reaches_the_sockets(room, api, member, other_token, hub):
+    """It does not matter on which way a message comes."""
+    grace = await joined(room, other_token)
+
+    response = await in_database(api.post, "/api/chat/rooms/lobby/messages/", {"text": "hi"})
+
+    assert await grace.receive() == response.json()
+    await grace.disconnect()
+
+
+async def test_a_message_that_is_sent_again_is_delivered_once(room, access_token, hub):
+    """A repeated client_id is neither stored nor delivered a second time."""
+    ada = await joined(room, access_token)
+    client_id = str(uuid4())
+
+    for _ in range(2):
+        await ada.send(type="chat.message", text="hello", client_id=client_id)
+
+    assert (await ada.receive())["seq"] == 1
+    assert await ada.silent()
+    await ada.disconnect()
+
+
+async def test_typing_is_for_the_others(room, access_token, member, other_token, hub):
+    """Who types is not told of it, and nothing is stored."""
+    ada, grace = await joined(room, access_token), await joined(room, other_token)
+
+    await ada.send(type="chat.typing")
+
+    assert await grace.receive() == {"type": "chat.typing", "room": "lobby", "user": "ada"}
+    assert await ada.silent()
+    assert not await Message.objects.aexists()
+    await ada.disconnect()
+    await grace.disconnect()
+
+
+async def test_edits_and_deletions_arrive(room, user, access_token, hub):
+    """Open sockets are told what became of a message."""
+    ada = await joined(room, access_token)
+    await in_database(messages.send, room, user, "helo")
+    await in_database(messages.edit, room, user, 1, "hello")
+    await in_database(messages.delete, room, user, 1)
+
+    events = [await ada.receive() for _ in range(3)]
+
+    assert [event["type"] for event in events] == ["chat.message", "chat.edited", "chat.deleted"]
+    assert [event["seq"] for event in events] == [1, 2, 3]
+    assert [event.get("message") for event in events] == [None, 1, 1]
+    await ada.disconnect()
+
+
+async def test_a_replay_has_no_gap_and_no_deleted_text(room, user, access_token, hub):
+    """A client that comes back gets every number, and of a deleted message nothing but that."""
+    await in_database(messages.send, room, user, "secret")
+    await in_database(messages.send, room, user, "hello")
+    await in_database(messages.delete, room, user, 1)
+
+    ada = await joined(room, access_token, since=0, epoch=room.epoch)
+
+    events = [await ada.receive() for _ in range(3)]
+    assert [event["seq"] for event in events] == [1, 2, 3]
+    assert [event["text"] for event in events] == ["", "hello", ""]
+    await ada.disconnect()
+
+
+async def test_strangers_are_closed(room, secret_room, access_token, other_token, hub):
+    """4403 for a room that one may join, 4404 for one that does not exist or is private."""
+    assert await close_code(room.slug, other_token) == 4403
+    assert await close_code(secret_room.slug, other_token) == 4404
+    assert await close_code("nowhere", other_token) == 4404
+    assert await close_code(room.slug, "nonsense") == 4401
+    assert await close_code("no/such/path", access_token) == 4404
+
+
+@pytest.mark.parametrize("way", ["kick", "leave", "admin"])
+async def test_who_is_no_member_any_more_hears_nothing_more(
+    room, user, access_token, other_user, member, other_token, hub, way
+):
+    """All sockets of the user on the room close with 4403 before the next message is delivered."""
+    ada = await joined(room, access_token)
+    grace = [await joined(room, other_token) for _ in range(2)]
+
+    match way:
+        case "kick":
+            await in_database(membership.kick, room, user, "grace")
+        case "leave":
+            await in_database(membership.leave, room, other_user)
+        case "admin":
+            await in_database(member.delete)
+    await in_database(messages.send, room, user, "she is gone")
+
+    assert [await client.close_code() for client in grace] == [4403, 4403]
+    assert (await ada.receive())["text"] == "she is gone"
+    for client in (ada, *grace):
+        await client.disconnect()
+
+
+async def test_sockets_on_other_rooms_stay_open(room, user, other_user, member, other_token, hub):
+    """Being kicked from one room changes nothing in another."""
+    other_room = await in_database(membership.create_room, other_user, "Hers")
+    grace = await joined(other_room, other_token)
+
+    await in_database(membership.kick, room, user, "grace")
+
+    assert await grace.silent()
+    await grace.disconnect()
+
+
+async def test_a_message_of_who_was_just_kicked_closes_the_socket(
+    room, member, other_token, no_tick, hub, monkeypatch
+):
+    """Even where no process has heard of the kick yet, nothing can be sent."""
+    grace = await joined(room, other_token)
+    monkeypatch.setattr("realtime.streams.publisher.publish", lambda hints: None)
+    await in_database(member.delete)
+
+    await grace.send(type="chat.message", text="hello?")
+
+    assert await grace.close_code() == 4403
+    assert not await Message.objects.aexists()
+    await grace.disconnect()
+
+
+async def test_a_message_to_a_deleted_room_closes_the_socket(
+    room, access_token, no_tick, hub, monkeypatch
+):
+    """Even where no process has heard of it yet, a room that is gone is said to be so."""
+    ada = await joined(room, access_token)
+    monkeypatch.setattr("realtime.streams.publisher.publish", lambda hints: None)
+    await in_database(room.delete)
+
+    await ada.send(type="chat.message", text="hello?")
+
+    assert await ada.close_code() == 4404
+    await ada.disconnect()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"text": ""},
+        {"text": None},
+        {"text": ["a"]},
+        {"text": {"a": 1}},
+        {"text": True},
+        {"text": "a\0b"},
+        {"text": "\ud800"},
+        {"text": "x" * 4001},
+        {"text": "x", "client_id": 7},
+        {"text": "x", "client_id": "not a uuid"},
+        {"text": "x", "client_id": {"a": [1]}},
+    ],
+)
+async def test_a_message_that_cannot_be_used_is_answered(room, access_token, event, hub):
+    """The sender is told what is wrong, and the socket stays open."""
+    ada = await joined(room, access_token)
+
+    await ada.send(**{"type": "chat.message", **event})
+
+    error = await ada.receive()
+    assert (error["type"], error["code"]) == ("realtime.error", "invalid_message")
+    assert ("client_id" if event.get("text") == "x" else "text") in error["detail"]
+    assert await ada.silent()
+    await ada.disconnect()
+
+
+async def test_an_unknown_type_is_answered(room, access_token, hub):
+    """A room has no use for other frames, and says so."""
+    ada = await joined(room, access_token)
+
+    await ada.send(type="chat.dance")
+
+    assert (await ada.receive())["code"] == "unknown_type"
+    await ada.disconnect()
+
+
+async def test_the_deletion_of_an_account_ends_its_sockets_and_no_others(
+    room, access_token, other_user, member, other_token, hub
+):
+    """Who remains carries on; who is gone is not authenticated any more."""
+    ada, grace = await joined(room, access_token), await joined(room, other_token)
+
+    await in_database(other_user.delete)
+
+    assert await grace.close_code() in (4401, 4403)
+    assert await ada.silent()
+    await ada.disconnect()
+    await grace.disconnect()
