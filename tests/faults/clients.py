@@ -57,7 +57,7 @@ class Client:
     codes: list[int] = field(default_factory=list)
     connections: int = 0
     connection: ClientConnection | None = None
-    #: After so many events it stops reading, until `reads` is set.
+    #: After so many events it stops reading, until it is told to read on.
     pause_at: int | None = None
     reads: asyncio.Event = field(default_factory=asyncio.Event)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,14 +78,23 @@ class Client:
                 return
             await asyncio.sleep(random.uniform(*RETRY_SECONDS))
 
-    async def reached(self, seq: int) -> None:
+    async def reached(self, seq: int, epoch: str | None = None) -> None:
         """Wait until the client has been brought up to a position."""
-        await self.until(lambda: self.seq is not None and self.seq >= seq)
+        await self.until(
+            lambda: (
+                self.seq is not None and self.seq >= seq and (epoch is None or self.epoch == epoch)
+            )
+        )
 
     async def until(self, condition: Any) -> None:
         """Wait until a condition about this client holds; it is looked at after each frame."""
         while not condition():
             await self._moved.wait()
+
+    def read_on(self) -> None:
+        """Go on reading after a pause."""
+        self.pause_at = None
+        self.reads.set()
 
     async def send(self, **frame: Any) -> None:
         """Send a frame over the connection that is open now."""
@@ -173,12 +182,15 @@ class Clients:
     def __iter__(self) -> Any:
         return iter(self.members)
 
-    async def caught_up(self, heads: Mapping[int, int], within: float) -> float:
+    async def caught_up(
+        self, heads: Mapping[int, int], within: float, epoch: str | None = None
+    ) -> float:
         """Wait until every client has reached the head of its person's stream.
 
         Args:
             heads: the last sequence number for each user id.
             within: how many seconds to wait at most; the record then shows what is missing.
+            epoch: the history that it must be in, any if nothing is said.
 
         Returns:
             How many seconds it took.
@@ -187,7 +199,7 @@ class Clients:
         try:
             async with asyncio.timeout(within):
                 for client in self.members:
-                    await client.reached(heads.get(client.person.id, 0))
+                    await client.reached(heads.get(client.person.id, 0), epoch)
         except TimeoutError:
             pass
         return time.monotonic() - began
