@@ -1,8 +1,7 @@
 """Compile the hash-locked requirements of the rendered project, for every `database`.
 
-The locks are compiled once for each database and merged: lines that only one of them has stand in
-a Jinja block. Run with `make lock`; arguments are passed on to `uv pip compile`, for example
-`--upgrade`.
+Run by `make lock`, it takes the newest versions that the `.in` files allow. The locks are compiled
+once for each database and merged: lines that only one of them has stand in a Jinja block.
 """
 
 import difflib
@@ -17,7 +16,7 @@ from cookiecutter.environment import StrictEnvironment
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 LOCKS = ("requirements", "requirements-dev")
-# The first one's versions are kept for the second.
+# The second one keeps the versions of the first.
 DATABASES = ("postgresql", "sqlite")
 
 
@@ -38,23 +37,18 @@ def main() -> None:
 def compile_locks(uv: str, folder: Path, database: str) -> dict[str, str]:
     """Return the text of each lock for `database`, compiled in the new `folder`."""
     folder.mkdir()
-    earlier = folder.parent / DATABASES[0]
+    first = folder.parent / DATABASES[0]
     for name in LOCKS:
         source = render(Path(PROJECT, f"{name}.in"), database)
         Path(folder, f"{name}.in").write_text(source, "utf-8")
-        lock = Path(folder, f"{name}.txt")
-        # Versions that are locked already stay, unless --upgrade is given.
-        if folder != earlier:
-            shutil.copy(earlier / lock.name, lock)
-        elif (PROJECT / lock.name).exists():
-            lock.write_text(render(PROJECT / lock.name, database), "utf-8")
+        if folder != first:
+            shutil.copy(first / f"{name}.txt", folder)
     for name in LOCKS:
         subprocess.run(
             [
                 *(uv, "pip", "compile", f"{name}.in", "--output-file", f"{name}.txt", "--quiet"),
                 *("--universal", "--python-version", "3.11", "--generate-hashes"),
                 *("--no-emit-index-url", "--custom-compile-command", "make lock"),
-                *(sys.argv[1:] if folder == earlier else ()),
             ],
             cwd=folder,
             check=True,
