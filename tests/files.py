@@ -1,22 +1,83 @@
 """The files that a rendered project consists of."""
 
-ALWAYS = """
-"""
+from pathlib import PurePosixPath
 
-# (question, answer) -> the files that this answer adds
+# folder -> its files
+ALWAYS = {
+    ".": """
+        .dockerignore .editorconfig .env .env.example .gitignore .pre-commit-config.yaml Dockerfile
+        LICENSE Makefile README.md api.http api.http.example asyncapi.yaml conftest.py
+        docker-compose.yml manage.py pyproject.toml requirements-dev.in requirements-dev.txt
+        requirements.in requirements.txt
+    """,
+    ".github": "dependabot.yml",
+    ".github/workflows": "ci.yml",
+    "accounts": """
+        __init__.py admin.py apps.py authentication.py models.py serializers.py signals.py
+        throttles.py tokens.py urls.py views.py
+    """,
+    "accounts/management": "__init__.py",
+    "accounts/management/commands": "__init__.py token.py",
+    "accounts/migrations": "0001_user.py __init__.py",
+    "accounts/tests": """
+        __init__.py test_admin.py test_me.py test_registration.py test_revocation.py
+        test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
+    """,
+    "backend": """
+        __init__.py asgi.py health.py local_files.py masking.py settings.py settings_test.py urls.py
+        wsgi.py
+    """,
+    "backend/templates/drf_spectacular": "redoc.html",
+    "backend/tests": """
+        __init__.py test_health.py test_local_files.py test_masking.py test_settings.py test_urls.py
+    """,
+    "realtime": """
+        __init__.py admin.py apps.py consumers.py database.py frames.py hub.py models.py
+        notification.py origin.py publisher.py retention.py routing.py serializers.py server.py
+        streams.py urls.py views.py
+    """,
+    "realtime/management": "__init__.py",
+    "realtime/management/commands": """
+        __init__.py notify.py renew_epochs.py runserver.py trim_streams.py
+    """,
+    "realtime/migrations": "0001_initial.py __init__.py",
+    "realtime/tests": """
+        __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
+        test_consumers.py test_frames.py test_hub.py test_publisher.py test_recheck.py
+        test_server.py test_streams.py
+    """,
+}
+
+# (question, answer) -> what this answer adds
 ADDED = {
-    ("database", "postgresql"): """
-        backend/postgres.py
-    """,
-    ("use_chat", True): """
-    """,
-    ("use_nginx", True): """
-        nginx.conf
-    """,
+    ("database", "postgresql"): {
+        "backend": "postgres.py",
+        "backend/tests": "test_postgres.py",
+    },
+    ("use_chat", True): {
+        "chat": """
+            __init__.py admin.py apps.py consumers.py membership.py messages.py models.py routing.py
+            serializers.py urls.py views.py
+        """,
+        "chat/migrations": "0001_rooms.py __init__.py",
+        "chat/tests": """
+            __init__.py conftest.py test_admin.py test_membership.py test_messages.py test_rooms.py
+            test_sockets.py
+        """,
+    },
+    ("use_nginx", True): {
+        ".": "nginx.conf",
+    },
 }
 
 
 def expected_files(combination: dict) -> set[str]:
     """Return the files of a project that was rendered with these answers."""
-    added = [names for (name, answer), names in ADDED.items() if combination[name] == answer]
-    return set(" ".join([ALWAYS, *added]).split())
+    tables = [ALWAYS]
+    tables += [table for (name, answer), table in ADDED.items() if combination[name] == answer]
+    return {
+        str(PurePosixPath(folder, name))
+        for table in tables
+        for folder, names in table.items()
+        for name in names.split()
+    }
