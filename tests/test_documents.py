@@ -1,0 +1,107 @@
+"""The documents say what is there: questions, answers, targets, files and locks."""
+
+import re
+
+import tomllib
+
+from .files import ALWAYS
+from .template import OPTIONS, PROJECT, QUESTIONS, ROOT, TEXTS, run
+
+README = (ROOT / "README.md").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_the_readme_has_every_question_with_its_answers() -> None:
+    """One row each, in the order of cookiecutter.json, the default first."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", README, re.MULTILINE)
+    questions = [name for name in QUESTIONS if not name.startswith("_")]
+    assert [name for name, _ in rows] == questions
+    for name, answers in OPTIONS.items():
+        written = [str(answer).lower() for answer in answers]
+        if written == ["true", "false"] and not QUESTIONS[name]:
+            written.reverse()
+        assert re.findall("`(.*?)`", dict(rows)[name]) == written
+
+
+def test_every_question_has_a_prompt() -> None:
+    """In plain words, for each choice too."""
+    prompts = QUESTIONS["__prompts__"]
+    assert set(prompts) == {*TEXTS, *OPTIONS, "verify_project"}
+    for name in ("database",):
+        assert set(prompts[name]) == {"__prompt__", *OPTIONS[name]}
+
+
+def test_the_readme_has_every_make_target() -> None:
+    """The table lists what `make help` lists, in the same order or another."""
+    targets = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
+    assert set(re.findall(r"^\| `make ([a-z-]+)`", README, re.MULTILINE)) == set(targets)
+    assert set(re.search(r"\.PHONY: (.*)", MAKEFILE)[1].split()) == set(targets)
+
+
+def test_make_alone_helps() -> None:
+    """The default target lists all of them with a line each."""
+    listed = run(["make"], cwd=ROOT).stdout
+    assert listed == run(["make", "help"], cwd=ROOT).stdout
+    for target in re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE):
+        assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE)
+
+
+def test_the_readme_shows_files_that_are_there() -> None:
+    """Each name in the tree of what you get is rendered."""
+    tree = re.search(r"## What you get\n\n((?:    .*\n)+)", README)[1]
+    names = re.findall(r"(?m)^    (\w+/) ", tree) + re.findall(
+        r"[\w.-]+\.\w+|Makefile|Dockerfile", tree
+    )
+    for name in names:
+        assert (PROJECT / name).exists() or name in ALWAYS["."].split() or name == ".txt", name
+
+
+def test_links_lead_somewhere() -> None:
+    """Files that the documents link to exist."""
+    for path in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
+            assert (ROOT / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_changelog_has_the_version() -> None:
+    """Keep a Changelog: a section for what is unreleased, versions in order, known headings."""
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    sections = re.findall(r"^## \[(.*?)\]", changelog, re.MULTILINE)
+    assert sections[0] == "Unreleased"
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (\w+)", changelog, re.MULTILINE)) <= kinds
+
+
+def test_the_template_and_the_project_are_formatted_by_the_same_ruff() -> None:
+    """Both locks have the same version, or what one accepts the other might change."""
+    locks = (ROOT / "requirements.txt", PROJECT / "requirements-dev.txt")
+    versions = [
+        re.search(r"^ruff==(\S+)", path.read_text("utf-8"), re.MULTILINE)[1] for path in locks
+    ]
+    assert versions[0] == versions[1]
+
+
+def test_actions_are_pinned_alike() -> None:
+    """The template's workflows and the project's use the same commits of the same actions."""
+    pins = {}
+    for folder in (ROOT, PROJECT):
+        for workflow in (folder / ".github" / "workflows").iterdir():
+            uses = re.findall(r"uses: (\S+)@(\w{40} # v[\d.]+)$", workflow.read_text("utf-8"), re.MULTILINE)
+            assert len(uses) == workflow.read_text("utf-8").count("uses:")
+            for action, pin in uses:
+                assert pins.setdefault(action, pin) == pin, action
+    assert pins
+
+
+def test_ci_renders_every_combination() -> None:
+    """The matrix of the workflow has every answer to every question."""
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    for name, answers in OPTIONS.items():
+        row = re.search(rf"^        {name}: \[(.*)\]$", workflow, re.MULTILINE)[1]
+        assert {part.strip(' "') for part in row.split(",")} == {str(a).lower() for a in answers}
+
+
+def test_the_version_of_python_is_the_same_everywhere() -> None:
+    """What the template needs itself is the oldest Python that it offers."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert pyproject["project"]["requires-python"] == f">={OPTIONS['python_version'][-1]}"
