@@ -85,6 +85,25 @@ async def test_unusable_positions(cluster: Cluster, ledger: Ledger) -> None:
     ledger.check()
 
 
+@pytest.mark.fault(7)
+async def test_database_crashes_during_replay(
+    cluster: Cluster, databases: Databases, ledger: Ledger
+) -> None:
+    """Clients whose replay meets a crashed PostgreSQL wait for it, and get the rest."""
+    async with replaying(cluster) as clients:
+        databases.server.crash()
+        for client in clients:
+            client.read_on()
+        await asyncio.sleep(2)
+        await asyncio.to_thread(databases.server.start)
+        people = [clients.members[0].person]
+        took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.recovered(took)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert not any(client.resets for client in clients)
+
+
 @pytest.mark.fault(11)
 async def test_trimmed_during_replay(cluster: Cluster, ledger: Ledger) -> None:
     """Clients whose replay is overtaken by a trim are reset, and go on live."""
