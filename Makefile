@@ -16,14 +16,14 @@ help: ## Show this list
 demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000
 	@rm -rf demo && mkdir demo
 	@cookiecutter . --no-input --output-dir demo
-	@$(MAKE) --no-print-directory -C $(demo) migrate
+	@$(MAKE) --silent -C $(demo) migrate >/dev/null
 	@cd $(demo) && DJANGO_SUPERUSER_PASSWORD=demo .venv/bin/python manage.py \
 		createsuperuser --no-input --username demo --email demo@example.com
-	@printf '\nUser and password: demo demo. Once the server is up, open a socket from another terminal:\n\n'
-	@printf "  $(demo)/.venv/bin/websockets 'ws://127.0.0.1:8000/ws/realtime/?token=%s'\n\n" \
-		"$$($(MAKE) --silent -C $(demo) token user=demo)"
-	@printf 'and push a message into it from a third one:\n\n'
-	@printf "  make -C $(demo) notify user=demo data='%s'\n\n" '{"message": "Hello"}'
+	@echo; echo 'User and password: demo demo. From a second terminal, open a socket:'; echo
+	@echo '  $(demo)/.venv/bin/websockets \'
+	@echo '    "ws://127.0.0.1:8000/ws/realtime/?token=$$(make -s -C $(demo) token user=demo)"'
+	@echo; echo 'and push a message into it from a third one:'; echo
+	@echo "  make -C $(demo) notify user=demo data='{\"message\": \"Hello\"}'"; echo
 	@exec $(MAKE) --no-print-directory -C $(demo) run
 
 test: lint test-template test-faults ## Check everything: lint, every combination of options, faults
