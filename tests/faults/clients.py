@@ -135,7 +135,7 @@ class Client:
                 self._announce()
 
     def _take(self, frame: dict[str, Any]) -> None:
-        seq = frame["seq"] if "seq" in frame else None
+        seq = frame.get("seq")
         if frame.get("type") in ("realtime.ready", "realtime.reset"):
             self.others.append(frame)
             self.epoch, self.seq = frame["epoch"], seq

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .guard import guard
+
 START_SECONDS = 60
 STOP_SECONDS = 10
 POLL_SECONDS = 0.02
@@ -61,6 +63,7 @@ class Process:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        guard().forget(process.pid)
 
     def tail(self, lines: int = 30) -> str:
         """Give the end of the log."""
@@ -77,8 +80,10 @@ class Process:
                 stderr=subprocess.STDOUT,
                 **self.options,
             )
-        if wait_for(lambda: self.running.poll() is not None or self.answers(), deadline):
-            return self.running.poll() is None
+        guard().watch(self.running.pid)
+        wait_for(lambda: self.running.poll() is not None or self.answers(), deadline)
+        if self.running.poll() is None and self.answers():
+            return True
         self.kill()
         return False
 

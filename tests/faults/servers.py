@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .guard import guard
 from .process import Process, free_port
 from .project import Project
 
@@ -70,6 +71,7 @@ class PostgreSQL(Process):
         self._programs = project.postgresql
         # Not below pytest's folder, into which no other user may look.
         self._data = Path(tempfile.mkdtemp(prefix="faults-postgresql-"))
+        guard().watch(self._data)
         # It refuses to run as root.
         self.options = {"cwd": "/"}
         if os.getuid() == 0:
@@ -120,6 +122,7 @@ class PostgreSQL(Process):
         """Stop it and delete its data."""
         self.end(signal.SIGINT)
         shutil.rmtree(self._data)
+        guard().forget(self._data)
 
 
 class WebServer(Process):

@@ -30,13 +30,13 @@ async def test_reconnects(cluster: Cluster, ledger: Ledger) -> None:
     async def come_and_go(client: Client) -> None:
         for _ in range(26):
             await asyncio.sleep(chance.uniform(0, 0.3))
-            before = client.connections
             await client.until(lambda: client.connection is not None)
+            next_one = client.connections + 1
             if chance.random() < 0.5:
                 client.break_off()
             else:
                 await client.connection.close()
-            await client.until(lambda: client.connections > before)
+            await client.until(lambda n=next_one: client.connections >= n)
 
     async with devices([*people, *people], daphnes) as clients:
         users = [person.id for person in people]
