@@ -110,6 +110,7 @@ class Hub:
         self._control_joined = False
         self._probes_sent = self._probes_heard = 0
         self._layer_failing = False
+        self._closing = False
         self.spawn(self._care())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -123,6 +124,8 @@ class Hub:
         """End every task and the connection to the channel layer."""
         with self._instances_lock:
             self._instances.pop(self.loop, None)
+        # Said as well, since channels_redis can swallow a cancellation while it connects.
+        self._closing = True
         tasks = [task for task in (*self._tasks, self._receiver) if task is not None]
         for task in tasks:
             task.cancel()
@@ -181,7 +184,7 @@ class Hub:
 
     async def _care(self) -> None:
         next_tick = self.loop.time() + settings.REALTIME_TICK_SECONDS
-        while True:
+        while not self._closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_tick):
                     await self._new_feed.wait()
@@ -198,10 +201,11 @@ class Hub:
 
     async def _check_new(self) -> None:
         # A new feed starts from a row that was read before its group was joined. What was written
-        # in between had no hint for us, so the rows are read again, all in one query.
+        # or withdrawn in between had no hint for us, so it is read again, for all feeds at once.
         feeds, self._unchecked = self._unchecked, set()
         if not self._layer_failing:
             await self._join(feeds)
+        await self._check_followers(feeds)
         await self._compare(feeds)
 
     async def _tick(self) -> None:
@@ -215,7 +219,7 @@ class Hub:
             await self._join(self.feeds.values())
         await self._compare(self.feeds.values())
         await self._check_users()
-        await self._check_followers()
+        await self._check_followers(self.feeds.values())
 
     async def _compare(self, feeds: Collection["Feed"]) -> None:
         """Compare each feed with its stream's row, and let it read what it has missed."""
@@ -242,14 +246,14 @@ class Hub:
             if socket.user_id in users and versions.get(socket.user_id) != socket.token_version:
                 socket.end(NOT_AUTHENTICATED)
 
-    async def _check_followers(self) -> None:
+    async def _check_followers(self, feeds: Collection["Feed"]) -> None:
         """Close the sockets of users who may not follow their stream, had the layer not said so."""
         by_model: dict[type[Stream], set[tuple[Any, int]]] = {}
-        for feed in self.feeds.values():
+        for feed in feeds:
             by_model.setdefault(type(feed.stream), set()).update(feed.pairs())
         for model, pairs in by_model.items():
             outsiders = await in_database(model.outsiders, pairs) if pairs else ()
-            for feed in list(self.feeds.values()) if outsiders else ():
+            for feed in list(feeds) if outsiders else ():
                 if type(feed.stream) is model:
                     feed.dismiss(outsiders)
 
