@@ -53,10 +53,13 @@ class Room(Stream):
 
     @classmethod
     def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
-        """Give those of the followers who are no members, or no longer."""
+        """Give those of the followers who are no members, or no longer, of a room that exists."""
         rooms, users = {room for room, _ in followers}, {user for _, user in followers}
         members = Member.objects.filter(room__in=rooms, user__in=users)
-        return set(followers) - set(members.values_list("room_id", "user_id"))
+        outside = set(followers) - set(members.values_list("room_id", "user_id"))
+        suspects = cls.objects.filter(pk__in={room for room, _ in outside})
+        existing = set(suspects.values_list("pk", flat=True))
+        return {(room, user) for room, user in outside if room in existing}
 
 
 class Member(models.Model):

@@ -1,5 +1,6 @@
 """The sockets of a room."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from chat import membership, messages
 from chat.models import Message
 from realtime.database import in_database
-from realtime.tests.sockets import Client
+from realtime.tests.sockets import PATIENCE, Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,6 +73,10 @@ async def test_typing_is_for_the_others(room, access_token, member, other_token,
     ada, grace = await joined(room, access_token), await joined(room, other_token)
 
     await ada.send(type="chat.typing")
+    async with asyncio.timeout(PATIENCE):
+        # On Redis this process may not be subscribed yet, and what is not stored is then lost.
+        while await grace.communicator.receive_nothing(timeout=0.5):
+            await ada.send(type="chat.typing")
 
     assert await grace.receive() == {"type": "chat.typing", "room": "lobby", "user": "ada"}
     assert await ada.silent()
@@ -165,6 +170,16 @@ async def test_a_message_of_who_was_just_kicked_closes_the_socket(
     assert await grace.close_code() == 4403
     assert not await Message.objects.aexists()
     await grace.disconnect()
+
+
+async def test_the_sockets_of_a_deleted_room_are_told_that_it_is_gone(room, access_token, hub):
+    """4404 rather than 4403, though nobody is a member of it any more."""
+    ada = await joined(room, access_token)
+
+    await in_database(room.delete)
+
+    assert await ada.close_code() == 4404
+    await ada.disconnect()
 
 
 async def test_a_message_to_a_deleted_room_closes_the_socket(
