@@ -83,7 +83,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of this cluster's processes."""
-        redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
+        redis_url = f"redis://localhost:{self.redis_port}/0"
         return self.project.environment(self.database_url, redis_url)
 
     async def close(self) -> None:

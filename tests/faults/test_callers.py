@@ -6,12 +6,16 @@ import time
 
 import pytest
 
+from .clients import Client
 from .cluster import Cluster, Databases, devices
 from .ledger import Ledger
 from .servers import WebServer
 
 TICK_SECONDS = 10
+# What an event takes at most that was not left to the tick.
+PROMPT_SECONDS = 3
 CALLS = 10_000
+# Of a Daphne; the callers' threads close their connections.
 DATABASE_THREADS = 8
 
 
@@ -30,6 +34,9 @@ async def test_every_caller(cluster: Cluster, ledger: Ledger) -> None:
         await client.send(type="newsroom.notify", number=4)
         await cluster.do("call_from_thread", user=user, number=5)
         await asyncio.to_thread(notify_by_command, cluster, "user0", 6)
+        # Counted from its end, since to start takes it longest.
+        async with asyncio.timeout(PROMPT_SECONDS):
+            await client.until(lambda: 6 in numbers(client))
         assert await cluster.do("call_from_fork", user=user, number=7) == 0
         # Enough requests for both of its workers to have had some.
         await asyncio.gather(
@@ -38,9 +45,11 @@ async def test_every_caller(cluster: Cluster, ledger: Ledger) -> None:
         await client.until(lambda: len(client.record) == 20)
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
-    assert {event.number for event in client.record} == set(range(1, 21))
-    # None of them had to wait for the tick.
-    assert max(client.delays) < TICK_SECONDS / 2
+    assert sorted(numbers(client)) == list(range(1, 21))
+    others = [
+        delay for number, delay in zip(numbers(client), client.delays, strict=True) if number != 6
+    ]
+    assert max(others) < PROMPT_SECONDS
 
 
 @pytest.mark.fault(12)
@@ -50,16 +59,18 @@ async def test_ten_thousand_calls(cluster: Cluster, databases: Databases, ledger
     people = await cluster.people(20)
     users = [person.id for person in people]
     async with devices(people, daphnes) as clients:
-        await cluster.do("call_often", users=users, count=100, durable_one_in=10)
-        before = cluster.redis.connections(), databases.connections(cluster)
         await cluster.do("call_often", users=users, count=CALLS, durable_one_in=10)
         await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
-        after = cluster.redis.connections(), databases.connections(cluster)
+        # Daphne's subscription and its probes, and the callers' publisher.
+        assert cluster.redis.connections() <= 3
+        assert databases.connections(cluster) <= DATABASE_THREADS
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
-    assert after[0] <= before[0]
-    # Daphne may have filled its pool meanwhile.
-    assert after[1] <= before[1] + DATABASE_THREADS
+
+
+def numbers(client: Client) -> list[int]:
+    """Give the numbers of the events that a client received."""
+    return [event.number for event in client.record]
 
 
 def notify_by_command(cluster: Cluster, name: str, number: int) -> None:
