@@ -187,7 +187,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = {
         "connect_timeout": 5,
-        "options": f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS}s",
+        # Half of it: a caller may wait once in the queue for a row, and once for its holder.
+        "options": f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS * 500}ms",
     } | _database.get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

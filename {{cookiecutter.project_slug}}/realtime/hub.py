@@ -37,6 +37,8 @@ CONTROL_GROUP = "realtime.control"
 # One read of a replay or of missing events ends at either of these.
 PAGE_SIZE = 200
 PAGE_BYTES = 256 * 1024
+# What one write to the sockets of a feed holds at most, but for its last frame.
+FLUSH_BYTES = 64 * 1024
 # Seconds that a read of missing events waits for its slowest socket before it goes on.
 PACE_SECONDS = 1.0
 # Seconds until a read that failed is tried again.
@@ -365,6 +367,7 @@ class Feed:
         self.tail: deque[Frame] = deque()
         self._tail_bytes = 0
         self._unsent: list[Frame] = []
+        self._unsent_bytes = 0
         self._doubted = False
         self._unchecked = False
         self._reader: asyncio.Task[None] | None = None
@@ -424,7 +427,7 @@ class Feed:
 
     def flush(self) -> None:
         """Send the frames of this turn of the loop to every live socket, as one write each."""
-        frames, self._unsent = self._unsent, []
+        frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if frames:
             wire = frames[0].wire if len(frames) == 1 else b"".join(f.wire for f in frames)
             for socket in list(self.live):
@@ -462,6 +465,10 @@ class Feed:
         if not self._unsent:
             self.hub.loop.call_soon(self.flush)
         self._unsent.append(frame)
+        self._unsent_bytes += len(frame.wire)
+        # A burst must not pass what a socket may buffer in one piece.
+        if self._unsent_bytes > FLUSH_BYTES:
+            self.flush()
 
     def _announce(self) -> None:
         self._moved.set()
@@ -580,7 +587,12 @@ class Subscription:
             if feed.reading and (feed.epoch != self.epoch or feed.last < self.seq):
                 await feed.moved()
                 continue
-            position, texts = await in_database(_read_after, feed.stream, self.seq)
+            try:
+                position, texts = await in_database(_read_after, feed.stream, self.seq)
+            except Exception as error:
+                logger.warning("%s could not be replayed: %r", feed.stream.group, error)
+                await asyncio.sleep(READ_RETRY_SECONDS)
+                continue
             if position is None:
                 self.socket.end(NO_SUCH_STREAM)
                 return

@@ -5,7 +5,6 @@ that is lost costs nothing but time: the repair tick finds the event in the data
 """
 
 import asyncio
-import atexit
 import logging
 import os
 import threading
@@ -41,7 +40,9 @@ class Publisher:
     def __init__(self) -> None:
         self.forget()
         os.register_at_fork(after_in_child=self.forget)
-        atexit.register(self.close)
+        # Not atexit: that comes after concurrent.futures has ended its threads, without which no
+        # host name can be looked up, and a command that ends at once could not connect.
+        threading._register_atexit(self.close)  # type: ignore[attr-defined]
 
     def forget(self) -> None:
         """Start anew, as a forked child must: threads and connections stay with the parent."""

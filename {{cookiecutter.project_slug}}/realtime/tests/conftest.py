@@ -3,6 +3,8 @@
 import pytest
 from django.db import connection
 
+from realtime.publisher import publisher
+
 from .layers import UnreliableLayer
 
 
@@ -25,7 +27,10 @@ def unreliable_layer(settings):
     UnreliableLayer.forget()
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "realtime.tests.layers.UnreliableLayer"}}
     settings.REALTIME_TICK_SECONDS = 0.05
-    return UnreliableLayer
+    # Its thread keeps the layer with which it began.
+    publisher.close()
+    yield UnreliableLayer
+    publisher.close()
 
 
 @pytest.fixture

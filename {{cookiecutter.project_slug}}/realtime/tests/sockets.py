@@ -1,11 +1,14 @@
 """A client of the ASGI application, as the tests use it."""
 
+import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
 from channels.testing import WebsocketCommunicator
 
 from backend.asgi import application
+from realtime.hub import Hub
+from realtime.publisher import layer_is_local
 
 from .frames_schema import check_frame
 
@@ -35,10 +38,15 @@ class Client:
         return subprotocol
 
     async def ready(self) -> dict[str, Any]:
-        """Connect and give the first frame."""
+        """Connect and give the first frame, once the channel layer would bring what follows."""
         await self.connect()
         event = await self.receive()
         assert event["type"] == "realtime.ready"
+        async with asyncio.timeout(PATIENCE):
+            while not (  # noqa: ASYNC110
+                layer_is_local() or all(feed.joined for feed in Hub.current().feeds.values())
+            ):
+                await asyncio.sleep(0.01)
         return event
 
     async def receive(self) -> dict[str, Any]:

@@ -183,7 +183,8 @@ async def test_another_epoch_resets_live_sockets(no_tick, hub, user, stream, unp
 
     hub.hear(hint_of(stream, 2))
     await recorder.until(lambda r: any("realtime.reset" in frame.text for frame in r.frames))
-    hub.hear(hint_of(stream, 3))
+    await write(1)
+    hub.hear(unpublished[2])
     await recorder.until(lambda r: r.seqs[-1] == 3)
 
     assert str(stream.epoch) in recorder.frames[-2].text
@@ -342,6 +343,24 @@ async def test_a_replay_of_a_deleted_stream_ends(no_tick, hub, user, stream, unp
     await subscription.replay()
 
     assert recorder.code == 4404
+
+
+async def test_a_replay_survives_a_database_that_fails(
+    no_tick, hub, user, stream, unpublished, write, monkeypatch
+):
+    """A socket that is replaying when the database restarts goes on when it is back."""
+    monkeypatch.setattr("realtime.hub.READ_RETRY_SECONDS", 0.01)
+    await write(3)
+    await stream.arefresh_from_db()
+    recorder, subscription = await follow(hub, user, stream, since=0)
+    read, failures = streams.texts_after, iter([True, True])
+    monkeypatch.setattr(
+        streams, "texts_after", lambda *args: 1 / 0 if next(failures, False) else read(*args)
+    )
+
+    await subscription.replay()
+
+    assert recorder.seqs == [1, 2, 3]
 
 
 async def test_an_epoch_that_changes_during_a_replay_resets(
