@@ -142,7 +142,7 @@ def test_postgresql(load):
     database = load(DATABASE_URL=url, REALTIME_LOCK_TIMEOUT_SECONDS="7")["DATABASES"]["default"]
 
     assert database["NAME"] == "app"
-    assert database["OPTIONS"]["options"] == "-c lock_timeout=7s"
+    assert database["OPTIONS"]["options"] == "-c lock_timeout=3500ms"
     assert database["OPTIONS"]["sslmode"] == "require"
 
 

@@ -149,3 +149,14 @@ def test_the_admin_pages_show_but_change_nothing(client, user):
     page = client.get(f"/admin/realtime/userevent/{event.pk}/change/")
     assert json.dumps("look at me").encode() in page.content.replace(b"&quot;", b'"')
     assert client.post(f"/admin/realtime/userevent/{event.pk}/delete/").status_code == 403
+
+
+def test_a_user_with_events_can_be_deleted_in_the_admin_pages(client, user):
+    """Events that nobody may delete by themselves are no obstacle: they go with their owner."""
+    notify_user(user.pk, {"n": 1})
+    client.force_login(User.objects.create_superuser("root", "root@example.com", "x"))
+
+    answer = client.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"})
+
+    assert answer.status_code == 302
+    assert not UserEvent.objects.exists()
