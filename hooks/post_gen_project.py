@@ -288,7 +288,9 @@ def test(step: "Step", python: Path, copy: Path) -> None:
 def run_django(step: "Step", python: Path, copy: Path, *arguments: str) -> str:
     """Run Python in the copy, without the caller's settings and on a database of the copy's own."""
     command = [str(python), *arguments]
-    env = environment(REDIS_URL="")
+    temporary = copy.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    env = environment(REDIS_URL="", **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)))
     if ANSWERS["database"] == "postgresql":
         # Nobody answers there, so `backend.postgres` starts the server that it brings along.
         env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"

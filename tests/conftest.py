@@ -2,12 +2,20 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from .template import CACHES, PROJECT, QUESTIONS, ROOT, TOOLS, pythons, render, run
+
+# Every pytest of root closes its own folder to others when it starts, also to the PostgreSQL that a
+# rendered project has running there as another user. So the template's tests have one of their own.
+TEMPORARY = Path(tempfile.gettempdir(), "cookiecutter-django-realtime")
+TEMPORARY.mkdir(exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 
 
 @pytest.fixture

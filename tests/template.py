@@ -78,6 +78,7 @@ def environment(folder: Path, **changes: str | None) -> dict[str, str]:
         "COOKIECUTTER_CONFIG": str(config),
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        "PYTEST_DEBUG_TEMPROOT": None,
     }
     return {name: value for name, value in (env | changes).items() if value is not None}
 
