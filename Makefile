@@ -47,11 +47,11 @@ format: .venv ## Mend what ruff can mend, and format
 
 lock: .venv ## Lock the newest versions, for the template and for every variant of the project
 	@uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--custom-compile-command "make lock" --output-file requirements.txt requirements.in
+		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.txt requirements.in
 	@$(python) scripts/lock.py
 
-bench: .venv ## Measure the rendered backend beside its peers; takes a while
-	@$(MAKE) --no-print-directory -C benchmarks
+bench: .venv ## Measure the rendered backend beside its peers; needs a C compiler and Node
+	@$(python) benchmarks/run.py $(args)
 
 clean: ## Delete everything that git ignores
 	@git clean -dfX
