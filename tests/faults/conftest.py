@@ -127,16 +127,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def by_fault(terminalreporter: Any) -> dict[int, list[pytest.TestReport]]:
-    """Sort the reports by the fault that they are about: the last one of each test."""
+    """Sort the reports by fault: the last one of each test, and each that failed."""
     reports: dict[int, list[pytest.TestReport]] = {}
-    for report in terminalreporter.getreports("") + [
-        report
-        for kind in ("passed", "failed", "error")
-        for report in terminalreporter.getreports(kind)
-    ]:
-        properties = dict(report.user_properties)
-        if "fault" in properties and (report.when == "teardown" or report.failed):
-            reports.setdefault(properties["fault"], []).append(report)
+    # pytest files reports of a setup or teardown that passed under "".
+    for kind in ("", "failed", "error"):
+        for report in terminalreporter.getreports(kind):
+            properties = dict(report.user_properties)
+            if "fault" in properties and (report.when == "teardown" or report.failed):
+                reports.setdefault(properties["fault"], []).append(report)
     return reports
 
 

@@ -75,17 +75,20 @@ async def test_redis_killed(cluster: Cluster, ledger: Ledger) -> None:
 
         cluster.redis.kill()
         await asyncio.sleep(10)
+        # No later event may point out the missing ones.
+        await publishing.stop()
         await asyncio.to_thread(cluster.redis.start)
-
         took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
         ledger.recovered(took)
         assert took < TICK_SECONDS + MARGIN_SECONDS
+
+        again = await cluster.begin("publish", users=ids(people), rate=200)
         await live(clients)
-        await publishing.stop()
+        await again.stop()
         await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
-    assert max(note["seconds"] for note in publishing.notes) < CALL_SECONDS
+    assert max(note["seconds"] for note in publishing.notes + again.notes) < CALL_SECONDS
 
 
 @pytest.mark.fault(3)
