@@ -43,8 +43,8 @@ ALWAYS = {
     "realtime/migrations": "0001_initial.py __init__.py",
     "realtime/tests": """
         __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
-        test_consumers.py test_frames.py test_hub.py test_publisher.py test_recheck.py
-        test_server.py test_streams.py
+        test_consumers.py test_frames.py test_hub.py test_publisher.py test_readme.py
+        test_recheck.py test_server.py test_streams.py
     """,
 }
 

@@ -78,8 +78,9 @@ def environment(folder: Path, **changes: str | None) -> dict[str, str]:
         "COOKIECUTTER_CONFIG": str(config),
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "PYTEST_DEBUG_TEMPROOT": None,
     }
+    # The variables of this pytest would confuse that of a rendered project.
+    env = {name: value for name, value in env.items() if not name.startswith("PYTEST_")}
     return {name: value for name, value in (env | changes).items() if value is not None}
 
 
