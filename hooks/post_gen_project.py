@@ -166,7 +166,9 @@ def start_repository() -> str:
         return "git is not installed"
     if git("rev-parse", "--is-inside-work-tree") and not git("check-ignore", "."):
         return "part of the git repository around it"
-    return "git init" if git("init") else "git init did not work"
+    # The project's CI runs on pushes to main; before git 2.28 the name cannot be given.
+    done = git("init", "--initial-branch", "main") or git("init")
+    return "git init" if done else "git init did not work"
 
 
 def git(*arguments: str) -> bool:
@@ -278,7 +280,7 @@ def check(step: "Step", python: Path, copy: Path) -> None:
 
 def test(step: "Step", python: Path, copy: Path) -> None:
     """Run the project's own tests."""
-    output = run_django(step, python, copy, "-m", "pytest")
+    output = run_django(step, python, copy, "-m", "pytest", "--numprocesses", "auto")
     count = re.search(r"\d+ passed", output)
     if not count:
         raise Failed("pytest ran no test")
