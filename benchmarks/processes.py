@@ -19,6 +19,11 @@ SERVER_CORE, LOAD_CORE = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 START_SECONDS = 20
 STOP_SECONDS = 15
 
+# A machine is quiet if its two cores are busy for less than this share of one look.
+QUIET_SHARE = 0.15
+QUIET_LOOK_SECONDS = 0.5
+QUIET_TRIES = 60
+
 Process = subprocess.Popen[bytes]
 
 
@@ -116,12 +121,22 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def server_core_seconds() -> float:
-    """Time that the server's core was busy with anything, a hypervisor's other guests too."""
+def busy_seconds(core: int) -> float:
+    """Time that a core was busy with anything, a hypervisor's other guests too."""
     lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-    values = next(line[1:] for line in lines if line[0] == f"cpu{SERVER_CORE}")
+    values = next(line[1:] for line in lines if line[0] == f"cpu{core}")
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values[:8])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_quiet() -> None:
+    """Wait, for a while, until nothing else keeps the two cores busy."""
+    for _ in range(QUIET_TRIES):
+        before = busy_seconds(SERVER_CORE) + busy_seconds(LOAD_CORE)
+        time.sleep(QUIET_LOOK_SECONDS)
+        busy = busy_seconds(SERVER_CORE) + busy_seconds(LOAD_CORE) - before
+        if busy < QUIET_SHARE * QUIET_LOOK_SECONDS:
+            return
 
 
 def settled_private_bytes(pid: int) -> int:

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,10 +24,11 @@ from processes import (
     HERE,
     LOAD_CORE,
     SERVER_CORE,
+    busy_seconds,
     cpu_seconds,
     postgres_server,
     redis_server,
-    server_core_seconds,
+    wait_until_quiet,
 )
 from report import Samples, describe, medians, table, write_readme
 from sides import PROJECT, Running, all_sides, environment, make_users
@@ -69,13 +71,13 @@ def measure(workload: Workload, server: Running, quick: bool) -> Sample:
     while not tries or (tries[-1]["disturbance"] > DISTURBED_SHARE and len(tries) < TRIES):
         if tries:
             print("disturbed, once more ... ", end="", flush=True)
-            time.sleep(3)
+        wait_until_quiet()
         with server.served():
             # What a server does right after its start shall not count.
             time.sleep(0.5)
-            since, core, own = time.monotonic(), server_core_seconds(), cpu_seconds(server.pid)
+            since, core, own = time.monotonic(), busy_seconds(SERVER_CORE), cpu_seconds(server.pid)
             sample = workload.measure(server, quick)
-            foreign = server_core_seconds() - core - (cpu_seconds(server.pid) - own)
+            foreign = busy_seconds(SERVER_CORE) - core - (cpu_seconds(server.pid) - own)
             sample["disturbance"] = round(max(0.0, foreign / (time.monotonic() - since)), 3)
         tries.append(sample)
     return min(tries, key=lambda sample: sample["disturbance"])
@@ -145,6 +147,8 @@ def main() -> None:
     if SERVER_CORE == LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for the server, one for its load.")
 
+    # So that the servers end with this program.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     python = build(options.python)
     workloads = [each for each in WORKLOADS if not options.only or each.name in options.only]
     sides = {side.name: side for side in all_sides(python)}
