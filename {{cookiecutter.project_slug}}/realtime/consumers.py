@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tokens import Access, InvalidToken, authenticate
 
+from . import tickets
 from .database import in_database
 from .frames import Frame, encode
 from .hub import NO_SUCH_STREAM, NOT_AUTHENTICATED, Hub, Subscription, reset_frame
@@ -117,7 +118,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         await self.accept(subprotocol="bearer" if "bearer" in offered else None)
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         try:
-            access, stream = await in_database(self._open, self._credential(query))
+            access, stream = await in_database(self._open, query)
         except InvalidToken:
             self.end(NOT_AUTHENTICATED)
             return
@@ -187,16 +188,18 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
 
     # Below: how it is done
 
-    def _open(self, token: str) -> tuple[Access, Stream]:
-        access = authenticate(token)
+    def _open(self, query: dict[str, list[str]]) -> tuple[Access, Stream]:
+        access = self._authenticate(query)
         self.user, self.token_version = access.user, access.user.token_version
         return access, self.get_stream()
 
-    def _credential(self, query: dict[str, list[str]]) -> str:
+    def _authenticate(self, query: dict[str, list[str]]) -> Access:
+        if "ticket" in query:
+            return tickets.redeem(query["ticket"][0])
         subprotocols = self.scope.get("subprotocols", [])
         if "bearer" in subprotocols:
-            return next((offer for offer in subprotocols if offer != "bearer"), "")
-        return query.get("token", [""])[0]
+            return authenticate(next((offer for offer in subprotocols if offer != "bearer"), ""))
+        return authenticate(query.get("token", [""])[0])
 
     def _keep_until(self, access: Access) -> None:
         if self._expiry is not None:

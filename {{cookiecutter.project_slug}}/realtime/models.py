@@ -119,3 +119,21 @@ class UserEvent(Entry):
 
     def __str__(self) -> str:
         return f"event {self.seq} of user {self.stream_id}"
+
+
+class Ticket(models.Model):
+    """What opens one socket in place of an access token; see `realtime.tickets`."""
+
+    # Hashed: who reads the database cannot open a socket with it.
+    digest = models.CharField(max_length=64, primary_key=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="realtime_tickets"
+    )
+    # Of the token that bought it, and when that expires.
+    token_version = models.PositiveIntegerField()
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_index=True)
+    used = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"ticket of {self.user}"

@@ -13,6 +13,13 @@ class PageQuerySerializer(serializers.Serializer):
     limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
 
 
+class TicketSerializer(serializers.Serializer):
+    """A ticket, and for how many seconds it can be used."""
+
+    ticket = serializers.CharField(read_only=True)
+    expires_in = serializers.IntegerField(read_only=True, min_value=0)
+
+
 class EventPageSerializer(serializers.Serializer):
     """A page of a stream; each event has its payload's own keys, plus `seq`."""
 

@@ -2,6 +2,9 @@
 
 from django.urls import path
 
-from .views import EventsView
+from .views import EventsView, TicketView
 
-urlpatterns = [path("events/", EventsView.as_view(), name="realtime-events")]
+urlpatterns = [
+    path("events/", EventsView.as_view(), name="realtime-events"),
+    path("ticket/", TicketView.as_view(), name="realtime-ticket"),
+]

@@ -1,14 +1,18 @@
 """REST beside the sockets: backfill, and polling for clients that cannot hold a socket."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.tokens import Access
+
+from . import tickets
 from .models import Stream, UserStream
-from .serializers import EventPageSerializer, PageQuerySerializer
+from .serializers import EventPageSerializer, PageQuerySerializer, TicketSerializer
 
 
 class EventsView(APIView):
@@ -22,6 +26,24 @@ class EventsView(APIView):
         UserStream.ensure([request.user.pk])
         stream = UserStream.objects.get(pk=request.user.pk)
         return Response(event_page(stream, **query.validated_data))
+
+
+class TicketView(APIView):
+    """Tickets for sockets of the user who asks."""
+
+    @extend_schema(summary="Buy a ticket", request=None, responses={201: TicketSerializer})
+    def post(self, request: Request) -> Response:
+        """Give a ticket for one socket: `?ticket=` in its address, once, within 30 seconds.
+
+        The socket lives as long as the token of this request.
+        """
+        access = cast(Access, request.auth)
+        left = int((access.expires_at - timezone.now()).total_seconds())
+        answer = {
+            "ticket": tickets.issue(access),
+            "expires_in": max(0, min(tickets.TICKET_SECONDS, left)),
+        }
+        return Response(answer, status=201)
 
 
 def event_page(stream: Stream, since: int, limit: int) -> dict[str, Any]:
