@@ -33,7 +33,7 @@ test-template: .venv ## Bake every combination of options and use the results; a
 	@pytest -m alone --ignore tests/faults $(args)
 
 test-faults: .venv ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
-	@pytest tests/faults $(args)
+	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
 
 lint: .venv ## Check style, formatting and workflows of the template itself
 	@ruff check

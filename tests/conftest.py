@@ -1,7 +1,5 @@
 """Fixtures that several test modules share."""
 
-import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .template import CACHES, PROJECT, QUESTIONS, ROOT, TOOLS, pythons, render, run
+from .template import CACHES, PROJECT, QUESTIONS, ROOT, python_with, pythons, render
 
 # Every pytest of root closes its own folder to others when it starts, also to the PostgreSQL that a
 # rendered project has running there as another user. So the template's tests have one of their own.
@@ -43,20 +41,7 @@ def write_test(template: Path, text: str) -> None:
 def venv_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with the locked requirements of the default project, kept for later runs."""
     project = render(tmp_path_factory.mktemp("lock"), verify_project=False).project
-    lock = project / "requirements-dev.txt"
-    version, executable = next(iter(pythons().items()))
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    venv = ROOT / ".cache" / f"venv-{version}-{digest}"
-    venv.parent.mkdir(exist_ok=True)
-    # The processes of pytest-xdist share it.
-    with Path(f"{venv}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not (venv / "complete").exists():
-            run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
-            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
-            run([*install, "--require-hashes", "-r", lock]).check_returncode()
-            (venv / "complete").touch()
-    return venv / "bin" / "python"
+    return python_with(project / "requirements-dev.txt")
 
 
 def pytest_report_header() -> str:

@@ -1,5 +1,7 @@
 """The template as its tests see it: its questions, every combination of answers, and rendering."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -53,6 +55,23 @@ def pythons() -> dict[str, str]:
                 found[version] = candidate
                 break
     return found
+
+
+def python_with(lock: Path) -> Path:
+    """Give a Python that has the requirements of a lock file; it is kept for later runs."""
+    version, executable = next(iter(pythons().items()))
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    venv = ROOT / ".cache" / f"venv-{version}-{digest}"
+    venv.parent.mkdir(exist_ok=True)
+    # The processes of pytest-xdist share it.
+    with Path(f"{venv}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (venv / "complete").exists():
+            run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
+            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
+            run([*install, "--require-hashes", "-r", lock]).check_returncode()
+            (venv / "complete").touch()
+    return venv / "bin" / "python"
 
 
 def render(folder: Path, *flags: str, template: Path = ROOT, env: dict | None = None, **answers):

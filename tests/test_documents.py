@@ -4,6 +4,7 @@ import re
 
 import tomllib
 
+from .faults.conftest import FAULTS
 from .files import ALWAYS
 from .template import OPTIONS, PROJECT, QUESTIONS, ROOT, TEXTS, run
 
@@ -106,3 +107,10 @@ def test_the_version_of_python_is_the_same_everywhere() -> None:
     """What the template needs itself is the oldest Python that it offers."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert pyproject["project"]["requires-python"] == f">={OPTIONS['python_version'][-1]}"
+
+
+def test_the_readme_has_a_row_for_every_fault() -> None:
+    """What is said to be survived is what the fault tests try, and nothing was lost or doubled."""
+    rows = re.findall(r"^\| (\d+)\. (.*?) \| .* \| (\d+) \| (\d+) \|", README, re.MULTILINE)
+    assert {int(number): fault for number, fault, _, _ in rows} == FAULTS
+    assert all((lost, doubled) == ("0", "0") for _, _, lost, doubled in rows)

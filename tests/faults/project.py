@@ -1,12 +1,10 @@
 """The rendered project that all faults are tried on, and a Python that can run it."""
 
-import fcntl
-import hashlib
 import os
 import subprocess
 from pathlib import Path
 
-from ..template import ROOT, TOOLS, pythons, render, run
+from ..template import python_with, render, run
 
 # The app of the tests' own, which calls `realtime` in every way there is.
 INSIDE = Path(__file__).with_name("inside")
@@ -55,20 +53,3 @@ class Project:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-
-def python_with(lock: Path) -> Path:
-    """Give a Python that has the requirements of a lock file; it is kept for later runs."""
-    version, executable = next(iter(pythons().items()))
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    venv = ROOT / ".cache" / f"venv-{version}-{digest}"
-    venv.parent.mkdir(exist_ok=True)
-    # The processes of pytest-xdist share it.
-    with Path(f"{venv}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not (venv / "complete").exists():
-            run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
-            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
-            run([*install, "--require-hashes", "-r", lock]).check_returncode()
-            (venv / "complete").touch()
-    return venv / "bin" / "python"

@@ -334,5 +334,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        # A traceback a second while Redis is away; realtime.hub says so once.
+        "channels_redis.pubsub": {"level": "CRITICAL"},
     },
 }
