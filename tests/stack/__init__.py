@@ -1,0 +1,1 @@
+"""The rendered production stack: real servers behind the rendered nginx.conf."""

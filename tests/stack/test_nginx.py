@@ -1,0 +1,227 @@
+"""What nginx does with requests, as the rendered nginx.conf tells it to."""
+
+import contextlib
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import websockets
+from websockets.sync.client import ClientConnection, connect
+
+from ..faults.clients import Person
+from ..template import run
+from .stack import INSIDE, Stack
+
+
+@pytest.fixture(scope="module")
+def alice(stack: Stack) -> Person:
+    """Somebody with an access token."""
+    return stack.person("alice")
+
+
+def open_socket(stack: Stack, path: str, **options: Any) -> ClientConnection:
+    """Open a WebSocket through nginx."""
+    return connect(f"ws://127.0.0.1:{stack.nginx.port}{path}", proxy=None, **options)
+
+
+@contextlib.contextmanager
+def stopped(stack: Stack) -> Iterator[None]:
+    """Stop the Daphne, and start it again."""
+    stack.backends[0].stop()
+    try:
+        yield
+    finally:
+        stack.backends[0].start()
+
+
+@pytest.mark.parametrize(
+    ("path", "server"),
+    [
+        ("/api/users/me/", "ASGIRequest"),
+        ("/api/schema/", "ASGIRequest"),
+        ("/admin/login/", "WSGIRequest"),
+        ("/nothing-here/", "WSGIRequest"),
+        ("/livez", "WSGIRequest"),
+    ],
+)
+def test_requests_go_to_their_server(stack: Stack, path: str, server: str) -> None:
+    """The API is Daphne's, everything else Gunicorn's."""
+    assert stack.nginx.request(path).signed["server"] == server
+
+
+def test_a_socket_gets_what_gunicorn_sends(stack: Stack, alice: Person) -> None:
+    """A WebSocket reaches Daphne through nginx, and a notification from Gunicorn reaches it."""
+    with open_socket(stack, "/ws/realtime/", subprotocols=["bearer", alice.token]) as ws:
+        assert ws.subprotocol == "bearer"
+        assert json.loads(ws.recv(timeout=10))["type"] == "realtime.ready"
+        sent = stack.nginx.request(f"/newsroom/sync/{alice.id}/7/")
+        assert sent.signed["server"] == "WSGIRequest"
+        assert json.loads(ws.recv(timeout=10))["number"] == 7
+
+
+def test_an_idle_socket_stays_open(stack: Stack, alice: Person) -> None:
+    """The server's pings keep a socket open past nginx's read timeout, 5 s here."""
+    with open_socket(stack, f"/ws/realtime/?token={alice.token}", ping_interval=None) as ws:
+        ws.recv(timeout=10)
+        with pytest.raises(TimeoutError):
+            ws.recv(timeout=8)
+        stack.nginx.request(f"/newsroom/sync/{alice.id}/8/")
+        assert json.loads(ws.recv(timeout=10))["number"] == 8
+
+
+@pytest.mark.parametrize("path", ["/api/users/me/", "/admin/login/"])
+def test_forwarded_headers_are_overwritten(stack: Stack, path: str) -> None:
+    """Whatever a client claims, a server sees its address and the scheme that it came over."""
+    answer = stack.nginx.request(
+        path,
+        source="127.0.0.7",
+        X_Forwarded_For="8.8.8.8",
+        X_Forwarded_Proto="https",
+        X_Forwarded_Host="evil.example",
+        X_Real_IP="8.8.8.8",
+        Forwarded="for=8.8.8.8;proto=https",
+    )
+    assert answer.signed["seen"] == {
+        "HTTP_HOST": f"127.0.0.1:{stack.nginx.port}",
+        "HTTP_X_FORWARDED_FOR": "127.0.0.7",
+        "HTTP_X_FORWARDED_PROTO": "http",
+        "HTTP_X_REAL_IP": "127.0.0.7",
+    }
+
+
+def test_credentials_are_limited(stack: Stack) -> None:
+    """Who tries many passwords gets 429 in JSON, before Django is asked; others do not."""
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(
+            threads.map(
+                lambda _: stack.nginx.request("/api/token/", source="127.0.0.9"), range(120)
+            )
+        )
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert json.loads(refused.body) == {"detail": "Too many requests from this address."}
+    assert refused.headers["Retry-After"] == "5"
+    assert not refused.signed
+    assert sum(answer.status != 429 for answer in answers) >= 30
+    assert stack.nginx.request("/api/token/", source="127.0.0.10").status == 405
+    assert stack.nginx.request("/api/users/me/", source="127.0.0.9").status == 401
+
+
+def test_large_bodies_are_refused(stack: Stack) -> None:
+    """A body of over 1 MiB is refused in JSON, with the status that says so."""
+    answer = stack.nginx.request("/api/users/me/", "PATCH", "x" * (1 << 20))
+    assert answer.status == 413
+    assert json.loads(answer.body) == {"detail": "The body of the request is too large."}
+
+
+def test_tokens_stay_out_of_the_log(stack: Stack, alice: Person) -> None:
+    """Neither a query string nor a token in a path is logged, whatever comes of the request."""
+    with open_socket(stack, f"/ws/realtime/?token={alice.token}"):
+        pass
+    stack.nginx.request(f"/api/users/me/?token={alice.token}")
+    stack.nginx.request(f"/masked/{alice.token}/")
+    stack.nginx.request("/masked/" + "x" * 9000 + alice.token)
+    with pytest.raises(websockets.InvalidStatus), stopped(stack):
+        open_socket(stack, f"/ws/realtime/?token={alice.token}")
+    stack.until(lambda: "/masked/***" in stack.nginx.log.read_text())
+    log = stack.nginx.log.read_text()
+    assert '"GET /ws/realtime/" 101' in log
+    assert alice.token[:20] not in log
+    assert "token=" not in log
+
+
+def test_static_files(stack: Stack) -> None:
+    """A hashed name is kept for a year, another for an hour; text is compressed."""
+    manifest = json.loads((stack.project.folder / "staticfiles/staticfiles.json").read_text())
+    name = "admin/css/base.css"
+    hashed = stack.nginx.request(f"/static/{manifest['paths'][name]}", Accept_Encoding="gzip")
+    assert hashed.status == 200
+    assert hashed.headers["Content-Type"] == "text/css"
+    assert hashed.headers["Content-Encoding"] == "gzip"
+    assert hashed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert hashed.headers["X-Content-Type-Options"] == "nosniff"
+    assert not hashed.signed
+    plain = stack.nginx.request(f"/static/{name}")
+    assert plain.headers["Cache-Control"] == "public, max-age=3600"
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("page.html", "application/octet-stream"),
+        ("drawing.svg", "application/octet-stream"),
+        ("photo.png", "image/png"),
+    ],
+)
+def test_media_files(stack: Stack, name: str, content_type: str) -> None:
+    """An upload is a picture, a sound, a film or a download, and never runs as a page."""
+    (stack.nginx.srv / "media" / name).write_text("<script>alert(1)</script>")
+    answer = stack.nginx.request(f"/media/{name}")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/api/users/me/", "/static/no", "/nothing/"])
+def test_security_headers(stack: Stack, path: str) -> None:
+    """Each answer has each of them once, errors too."""
+    headers = stack.nginx.request(path).headers
+    for name in ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"):
+        assert len(headers.get_all(name)) == 1, name
+    assert "/" not in headers["Server"]
+
+
+def test_the_api_says_in_json_that_its_server_is_away(stack: Stack) -> None:
+    """While Daphne is down the API answers 502 in JSON and the rest works; then all recovers."""
+    with stopped(stack):
+        answer = stack.nginx.request("/api/users/me/")
+        assert answer.status == 502
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.headers["Retry-After"] == "5"
+        assert json.loads(answer.body) == {"detail": "The server cannot answer at the moment."}
+        assert stack.nginx.request("/admin/login/").status == 200
+    began = time.monotonic()
+    stack.until(lambda: stack.status("/api/users/me/") == 401)
+    assert time.monotonic() - began < 5
+
+
+def test_tls(stack: Stack, alice: Person) -> None:
+    """With the TLS lines taken in nginx speaks HTTPS, HTTP/2 and wss, and sends http there."""
+    certificates = stack.folder / "certificates"
+    run([stack.project.python, INSIDE / "certificate.py", certificates]).check_returncode()
+    nginx = stack.make_nginx(tls=True)
+    tested = run([*nginx.command, "-t"])
+    assert tested.returncode == 0, tested.stdout
+    assert "[warn]" not in tested.stdout
+    stack.run(nginx)
+    try:
+        moved = nginx.request("/api/users/me/?a=b", Host="localhost")
+        assert moved.status == 308
+        assert moved.headers["Location"] == "https://localhost/api/users/me/?a=b"
+
+        context = ssl.create_default_context(cafile=certificates / "fullchain.pem")
+        address = f"wss://localhost:{nginx.tls_port}/ws/realtime/?token={alice.token}"
+        stack.until(lambda: opens(address, context))
+
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection(("127.0.0.1", nginx.tls_port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secure,
+        ):
+            assert secure.selected_alpn_protocol() == "h2"
+    finally:
+        nginx.stop()
+
+
+def opens(address: str, context: ssl.SSLContext) -> bool:
+    """Say whether a socket opens and is told that it is ready."""
+    try:
+        with connect(address, ssl=context, proxy=None) as ws:
+            return json.loads(ws.recv(timeout=10))["type"] == "realtime.ready"
+    except websockets.InvalidStatus:
+        return False
