@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from asgiref.sync import SyncToAsync
 {%- if cookiecutter.database == "postgresql" %}
 from django.conf import settings
 {%- endif %}
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -85,6 +86,7 @@ async def hub(transactional_db: None) -> AsyncIterator[Hub]:
 
 @pytest.fixture(scope="session", autouse=True)
 def database_threads(django_db_setup: None) -> Iterator[None]:
-    """Close the connections of the consumers' threads before the database is dropped."""
+    """Close the connections of other threads, asgiref's too, before the database is dropped."""
     yield
     database.close()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()

@@ -1,11 +1,14 @@
 """Admin pages for looking at streams and events; nothing here can be changed by hand."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import UserEvent, UserStream
+from .connections import living_since
+from .models import Connection, UserEvent, UserStream
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -44,3 +47,23 @@ class UserEventAdmin(ReadOnlyAdmin):
     list_select_related = ("stream__user",)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ReadOnlyAdmin):
+    """Who is connected: the open sockets of all processes."""
+
+    list_display = ("user", "stream", "process", "opened_at", "seen_at")
+    search_fields = ("user__username", "user__email", "stream")
+    list_filter = ("process",)
+    list_select_related = ("user", "process")
+    ordering = ("-opened_at",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        """Leave out what a killed process has left behind."""
+        return super().get_queryset(request).filter(process__seen_at__gt=living_since())
+
+    @admin.display(ordering="process__seen_at")
+    def seen_at(self, connection: Connection) -> datetime:
+        """When its process last said that it lives."""
+        return connection.process.seen_at

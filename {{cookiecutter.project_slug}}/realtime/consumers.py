@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 UNUSABLE_FRAMES = 4400
 READS_TOO_SLOWLY = 4408
 FRAME_TOO_LARGE = 4413
+TOO_MANY_SOCKETS = 4429
 # Unusable frames in a row after which the server gives up on a client.
 MAX_BAD_FRAMES = 10
 # Seconds between two looks at how much of a replay the client has read.
@@ -125,8 +126,12 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         except Refused as refused:
             self.end(refused.code)
             return
+        hub = Hub.current()
+        if not await hub.connections.enter(self, self.user.pk, stream):
+            self.end(TOO_MANY_SOCKETS)
+            return
         self._keep_until(access)
-        subscription = self._subscription = Hub.current().follow(self, stream)
+        subscription = self._subscription = hub.follow(self, stream)
         subscription.start(*_asked_position(query))
         self._send_frame(
             type="realtime.ready",
@@ -138,7 +143,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             frame = reset_frame(subscription.epoch, subscription.seq)
             self.write([frame], frame.wire)
         if not subscription.join_live():
-            self._replay = Hub.current().spawn(subscription.replay())
+            self._replay = hub.spawn(subscription.replay())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Use one frame of the client; one that cannot be used is answered, not fatal."""

@@ -24,6 +24,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from . import streams
+from .connections import Connections
 from .database import in_database
 from .frames import Frame, encode
 from .models import Stream
@@ -103,6 +104,7 @@ class Hub:
         self.loop = loop
         self.feeds: dict[str, Feed] = {}
         self.sockets: set[Socket] = set()
+        self.connections = Connections(loop)
         self.layer: Any = None
         self.channel = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,11 +125,12 @@ class Hub:
         return task
 
     async def close(self) -> None:
-        """End every task and the connection to the channel layer."""
+        """End every task, the rows of the sockets and the connection to the channel layer."""
         with self._instances_lock:
             self._instances.pop(self.loop, None)
         # Said as well, since channels_redis can swallow a cancellation while it connects.
         self._closing = True
+        await self.connections.close()
         tasks = [task for task in (*self._tasks, self._receiver) if task is not None]
         for task in tasks:
             task.cancel()
@@ -212,6 +215,7 @@ class Hub:
 
     async def _tick(self) -> None:
         self._unchecked.clear()
+        self.connections.refresh()
         idle = [feed for feed in self.feeds.values() if not feed.followers]
         for feed in idle:
             del self.feeds[feed.stream.group]
@@ -612,6 +616,7 @@ class Subscription:
         self.feed.followers.discard(self.socket)
         self.feed.live.discard(self.socket)
         self.feed.hub.sockets.discard(self.socket)
+        self.feed.hub.connections.leave(self.socket)
 
     def _reset(self) -> None:
         self.epoch, self.seq = self.feed.epoch, self.feed.last

@@ -21,6 +21,9 @@ class Stream(models.Model):
     head = models.PositiveBigIntegerField(default=0, editable=False)
     trimmed = models.PositiveBigIntegerField(default=0, editable=False)
 
+    # Whether followers are told, by `announce_presence`, who else has a socket on the stream.
+    announces_presence = False
+
     class Meta:
         abstract = True
 
@@ -46,6 +49,17 @@ class Stream(models.Model):
             followers: pairs of a stream's key and a user's id.
         """
         return ()
+
+    @classmethod
+    def announce_presence(cls, changes: Collection[tuple[Any, int, bool]]) -> None:
+        """Tell of users whose first socket on a stream has opened, or whose last one has closed.
+
+        Called within the transaction that changes the rows, if `announces_presence`.
+
+        Args:
+            changes: a stream's key (as text), a user's id, and whether there is a socket now.
+        """
+        raise NotImplementedError
 
     @classmethod
     def entry_model(cls) -> Any:
@@ -137,3 +151,35 @@ class Ticket(models.Model):
 
     def __str__(self) -> str:
         return f"ticket of {self.user}"
+
+
+class Process(models.Model):
+    """A process that has open sockets, and when it last said that it lives."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "processes"
+
+    def __str__(self) -> str:
+        return str(self.id)[:8]
+
+
+class Connection(models.Model):
+    """An open socket of a user; see `realtime.connections`."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    process = models.ForeignKey(Process, on_delete=models.CASCADE, related_name="connections")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="realtime_connections"
+    )
+    # The group of the stream that it follows.
+    stream = models.CharField(max_length=255)
+    opened_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "connections: who is connected"
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.stream}"

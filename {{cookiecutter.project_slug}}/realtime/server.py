@@ -179,6 +179,10 @@ class Server(DaphneServer):
             for application in late:
                 application.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        # Models can be imported only once Django is set up.
+        from .hub import Hub
+
+        await Hub.current().connections.close()
         logger.info("stopped after %s connections had ended", len(applications))
 
     def _use_protocol(self) -> None:

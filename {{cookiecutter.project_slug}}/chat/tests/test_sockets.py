@@ -1,21 +1,43 @@
 """The sockets of a room."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from chat import membership, messages
 from chat.models import Message
 from realtime.database import in_database
+from realtime.models import Connection, Process
 from realtime.tests.sockets import PATIENCE, Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+class Member(Client):
+    """A client that cares for messages, not for who is online."""
+
+    async def receive(self):
+        """Give the next frame that is not about presence."""
+        while (event := await super().receive())["type"] == "chat.presence":
+            pass
+        return event
+
+    async def close_code(self):
+        """Give the close code that comes next."""
+        while (message := await self.communicator.receive_output(PATIENCE))["type"] != (
+            "websocket.close"
+        ):
+            assert "chat.presence" in message["text"], message
+        return message["code"]
+
+
 async def joined(room, token, **query):
     """Give a client whose socket on the room is open."""
-    client = Client(f"/ws/chat/{room.slug}/", token=token, **query)
+    client = Member(f"/ws/chat/{room.slug}/", token=token, **query)
     await client.ready()
     return client
 
@@ -83,6 +105,41 @@ async def test_typing_is_for_the_others(room, access_token, member, other_token,
     assert not await Message.objects.aexists()
     await ada.disconnect()
     await grace.disconnect()
+
+
+async def test_presence_is_of_members_not_of_sockets(
+    room, access_token, member, other_token, other_user, hub
+):
+    """A room hears of a member's first socket and of the last one, in whatever process."""
+    ada = Client("/ws/chat/lobby/", token=access_token)
+    await ada.ready()
+    grace = [await joined(room, other_token) for _ in range(2)]
+    process = await Process.objects.acreate(pk=uuid4(), seen_at=timezone.now())
+    elsewhere = await Connection.objects.acreate(
+        pk=uuid4(), process=process, user=other_user, stream=room.group
+    )
+
+    for client in grace:
+        await client.disconnect()
+    async with asyncio.timeout(PATIENCE):
+        while await Connection.objects.acount() > 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await in_database(messages.send, room, other_user, "from elsewhere")
+    events: list[dict[str, Any]] = []
+    while not events or events[-1]["type"] != "chat.message":
+        events.append(await ada.receive())
+    await Process.objects.filter(pk=process.pk).aupdate(
+        seen_at=timezone.now() - timedelta(minutes=1)
+    )
+    hub.connections.refresh()
+    events.append(await ada.receive())
+
+    about_grace = [event for event in events if event.get("user") == "grace"]
+    assert [event["online"] for event in about_grace] == [True, False]
+    assert events[-1] == about_grace[-1]
+    assert about_grace[-1]["room"] == "lobby"
+    assert not await Connection.objects.filter(pk=elsewhere.pk).aexists()
+    await ada.disconnect()
 
 
 async def test_edits_and_deletions_arrive(room, user, access_token, hub):

@@ -66,15 +66,15 @@ async def test_a_ticket_counts_before_a_token(access_token, hub):
 
 def test_of_many_at_once_one_gets_the_ticket(ticket):
     """However many sockets present it in the same moment, in whichever process."""
-    results = []
+    opened = []
     together = threading.Barrier(8)
 
     def redeem():
         together.wait()
         try:
-            results.append(tickets.redeem(ticket))
+            opened.append(tickets.redeem(ticket))
         except InvalidToken:
-            results.append(None)
+            pass
         finally:
             connection.close()
 
@@ -84,8 +84,7 @@ def test_of_many_at_once_one_gets_the_ticket(ticket):
     for thread in threads:
         thread.join()
 
-    assert len(results) == 8
-    assert sum(access is not None for access in results) == 1
+    assert len(opened) == 1
 
 
 def test_an_old_ticket_is_worthless(ticket):

@@ -1,0 +1,314 @@
+"""The open sockets of every process, as rows: for the cap per user, presence and the admin pages.
+
+Whoever comes or goes while one transaction is under way shares the next one, so a thousand clients
+that reconnect together cost a handful of transactions. A process that is killed leaves its rows
+behind; they count no longer once it has not been seen for a while, and the others delete them.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from .database import in_database
+from .models import Connection, Process, Stream
+from .streams import StreamBusy
+
+logger = logging.getLogger(__name__)
+
+# Sockets in one transaction.
+BATCH = 200
+# Seconds after which a process that is not seen counts as dead; at least two of its ticks.
+DEAD_SECONDS = 20
+# Seconds between two attempts to lock the row of a user whom another transaction holds.
+BUSY_SECONDS = 0.05
+# Seconds that the end of a process waits for its rows to go.
+CLOSE_SECONDS = 5
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """One open socket: the key of its row, its user and the group of its stream."""
+
+    key: UUID
+    user_id: int
+    group: str
+
+
+class Arrival(NamedTuple):
+    """A socket that waits for its row, and until when (the loop's time)."""
+
+    seat: Seat
+    admitted: asyncio.Future[bool]
+    deadline: float
+
+
+class Outcome(NamedTuple):
+    """What came of a batch: whom it refused, whom it could not lock, whether the process is new."""
+
+    refused: set[UUID]
+    busy: set[int]
+    is_new: bool
+
+
+class Connections:
+    """The rows of this event loop's sockets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.process = uuid4()
+        self._seats: dict[Any, Seat] = {}
+        self._arriving: deque[Arrival] = deque()
+        self._leaving: deque[Seat] = deque()
+        self._refresh_due = False
+        self._worker: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def enter(self, socket: Any, user_id: int, stream: Stream) -> bool:
+        """Write the row of a socket, unless the user holds as many as one may.
+
+        Returns:
+            Whether there is room for it; the cap is `REALTIME_SOCKETS_PER_USER`.
+
+        Raises:
+            StreamBusy: another transaction held the user's row for longer than
+                `REALTIME_LOCK_TIMEOUT_SECONDS`.
+        """
+        seat = Seat(uuid4(), user_id, stream.group)
+        deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
+        arrival = Arrival(seat, self.loop.create_future(), deadline)
+        self._arriving.append(arrival)
+        self._work_on()
+        try:
+            admitted = await arrival.admitted
+        except asyncio.CancelledError:
+            self._leaving.append(seat)
+            self._work_on()
+            raise
+        if admitted:
+            self._seats[socket] = seat
+        return admitted
+
+    def leave(self, socket: Any) -> None:
+        """Let the row of a socket be deleted soon, if it has one."""
+        seat = self._seats.pop(socket, None)
+        if seat is not None:
+            self._leaving.append(seat)
+            self._work_on()
+
+    def refresh(self) -> None:
+        """Say that this process lives and delete the rows of those that do not; returns at once."""
+        if self._seats:
+            self._refresh_due = True
+        self._work_on()
+
+    async def close(self) -> None:
+        """Delete every row of this process."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._worker is not None:
+                    await asyncio.wait([self._worker])
+                self._closed = True
+                await in_database(_end, self.process)
+        except Exception as error:
+            logger.warning("rows of open sockets stay until others delete them: %r", error)
+        self._closed = True
+
+    def _work_on(self) -> None:
+        if self._worker is None and not self._closed:
+            self._worker = self.loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        fails = False
+        try:
+            # Those who leave can wait for the next tick, those who arrive cannot.
+            while self._arriving or ((self._leaving or self._refresh_due) and not fails):
+                try:
+                    if self._refresh_due:
+                        self._refresh_due = False
+                        if not await in_database(_refresh, self.process):
+                            await self._restore()
+                    await self._write_batch()
+                except Exception as error:
+                    logger.warning("the rows of open sockets could not be written: %r", error)
+                    fails = True
+        finally:
+            self._worker = None
+
+    async def _write_batch(self) -> None:
+        arriving = [arrival for arrival in _take(self._arriving) if not arrival.admitted.done()]
+        leaving = list(_take(self._leaving))
+        if not arriving and not leaving:
+            return
+        seats = [arrival.seat for arrival in arriving]
+        try:
+            outcome = await in_database(_update, self.process, seats, leaving)
+        except Exception as error:
+            self._leaving.extend(leaving)
+            for arrival in arriving:
+                _fail(arrival, error)
+            raise
+        if outcome.is_new and self._seats:
+            await self._restore()
+        for arrival in arriving:
+            if arrival.seat.user_id not in outcome.busy:
+                if not arrival.admitted.done():
+                    arrival.admitted.set_result(arrival.seat.key not in outcome.refused)
+            elif self.loop.time() < arrival.deadline:
+                self._arriving.append(arrival)
+            else:
+                _fail(arrival, StreamBusy("the user is locked by another transaction"))
+        if outcome.busy:
+            self._leaving.extend(seat for seat in leaving if seat.user_id in outcome.busy)
+            await asyncio.sleep(BUSY_SECONDS)
+
+    async def _restore(self) -> None:
+        """Write all rows again, after others took this process for dead."""
+        await in_database(_restore, self.process, list(self._seats.values()))
+
+
+def living_since() -> datetime:
+    """Give the time after which a process must have been seen to count as alive."""
+    return timezone.now() - timedelta(seconds=max(DEAD_SECONDS, 2 * settings.REALTIME_TICK_SECONDS))
+
+
+def _take(queue: deque[Any]) -> list[Any]:
+    return [queue.popleft() for _ in range(min(len(queue), BATCH))]
+
+
+def _fail(arrival: Arrival, error: Exception) -> None:
+    if not arrival.admitted.done():
+        arrival.admitted.set_exception(error)
+
+
+# On a database thread
+
+
+def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]) -> Outcome:
+    with transaction.atomic():
+        is_new = bool(arriving) and not _see(process)
+        wanted = {seat.user_id for seat in (*arriving, *leaving)}
+        users = get_user_model()._default_manager.filter(pk__in=wanted).order_by("pk")
+        # Of those whom another transaction holds nobody else shall wait.
+        free = users.select_for_update(skip_locked=True, no_key=True)
+        locked = set(free.values_list("pk", flat=True))
+        existing = locked if locked == wanted else set(users.values_list("pk", flat=True))
+        busy = existing - locked
+
+        admitted, refused = [], set()
+        count = Counter(
+            Connection.objects.filter(
+                user__in={seat.user_id for seat in arriving}, process__seen_at__gt=living_since()
+            ).values_list("user", flat=True)
+        )
+        for seat in arriving:
+            if seat.user_id in busy:
+                continue
+            count[seat.user_id] += 1
+            if (
+                seat.user_id in existing
+                and count[seat.user_id] <= settings.REALTIME_SOCKETS_PER_USER
+            ):
+                admitted.append(seat)
+            else:
+                count[seat.user_id] -= 1
+                refused.add(seat.key)
+        gone = [seat for seat in leaving if seat.user_id not in busy]
+
+        pairs = _announced((seat.user_id, seat.group) for seat in (*admitted, *gone))
+        before = _present(pairs)
+        _insert(process, admitted)
+        if gone:
+            Connection.objects.filter(pk__in=[seat.key for seat in gone]).delete()
+        _announce(before, _present(pairs))
+        return Outcome(refused, busy, is_new)
+
+
+def _refresh(process: UUID) -> bool:
+    """Say that a process lives, and delete the dead ones; whether it was known."""
+    known = Process.objects.filter(pk=process).update(seen_at=timezone.now())
+    if Process.objects.filter(seen_at__lte=living_since()).exists():
+        with transaction.atomic():
+            found = Process.objects.filter(seen_at__lte=living_since())
+            dead = list(found.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            rows = Connection.objects.filter(process__in=dead)
+            pairs = _announced(rows.values_list("user", "stream"))
+            Process.objects.filter(pk__in=dead).delete()
+            _announce(pairs, _present(pairs))
+    return bool(known)
+
+
+def _restore(process: UUID, seats: Collection[Seat]) -> None:
+    with transaction.atomic():
+        _see(process)
+        _insert(process, seats)
+
+
+def _end(process: UUID) -> None:
+    Process.objects.filter(pk=process).delete()
+
+
+def _see(process: UUID) -> bool:
+    """Say that a process lives; whether it was known."""
+    if Process.objects.filter(pk=process).update(seen_at=timezone.now()):
+        return True
+    Process.objects.create(pk=process, seen_at=timezone.now())
+    return False
+
+
+def _insert(process: UUID, seats: Collection[Seat]) -> None:
+    if seats:
+        Connection.objects.bulk_create(
+            [
+                Connection(pk=seat.key, process_id=process, user_id=seat.user_id, stream=seat.group)
+                for seat in seats
+            ],
+            batch_size=BATCH,
+            ignore_conflicts=True,
+        )
+
+
+# Presence: which users have a socket on which streams
+
+Pairs = set[tuple[int, str]]
+
+
+def _announced(pairs: Iterable[tuple[int, str]]) -> Pairs:
+    """Give those pairs of a user and a group whose stream tells of presence."""
+    return {(user, group) for user, group in pairs if _model(group).announces_presence}
+
+
+def _present(pairs: Pairs) -> Pairs:
+    """Give those pairs for which there is an open socket."""
+    if not pairs:
+        return set()
+    rows = Connection.objects.filter(
+        user__in={user for user, _ in pairs},
+        stream__in={group for _, group in pairs},
+        process__seen_at__gt=living_since(),
+    )
+    return pairs & set(rows.values_list("user", "stream"))
+
+
+def _announce(before: Pairs, after: Pairs) -> None:
+    by_model: dict[type[Stream], list[tuple[Any, int, bool]]] = {}
+    for user, group in before ^ after:
+        change = (group.rpartition(".")[2], user, (user, group) in after)
+        by_model.setdefault(_model(group), []).append(change)
+    for model, changes in by_model.items():
+        model.announce_presence(changes)
+
+
+def _model(group: str) -> type[Stream]:
+    model: type[Stream] = apps.get_model(group.rpartition(".")[0])
+    return model
