@@ -9,6 +9,7 @@ from ..faults.project import Project
 from .stack import Stack
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the stack on one process of pytest-xdist."""
     for item in items:

@@ -14,7 +14,7 @@ import websockets
 from websockets.sync.client import ClientConnection, connect
 
 from ..faults.clients import Person
-from ..template import run
+from ..template import TOOLS, run
 from .stack import INSIDE, Stack
 
 
@@ -188,6 +188,12 @@ def test_the_api_says_in_json_that_its_server_is_away(stack: Stack) -> None:
     began = time.monotonic()
     stack.until(lambda: stack.status("/api/users/me/") == 401)
     assert time.monotonic() - began < 5
+
+
+def test_the_linter_is_content(stack: Stack) -> None:
+    """Gixy, which knows how an nginx.conf goes wrong, finds nothing."""
+    done = run([TOOLS / "gixy", "--disable-includes", stack.project.folder / "nginx.conf"])
+    assert done.returncode == 0, done.stdout
 
 
 def test_tls(stack: Stack, alice: Person) -> None:
