@@ -1,0 +1,105 @@
+"""One client that takes or sends without measure: it is cut off, and nobody else notices."""
+
+import asyncio
+import json
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from ..faults.cluster import Cluster
+from ..faults.servers import Daphne
+from .sockets import close_code, ready
+
+pytestmark = pytest.mark.xdist_group("connections")
+
+# By how much a server may grow.
+GROWTH_BYTES = 8 * 1024 * 1024
+# What an answer to somebody else may take meanwhile, on a machine that is busy with the tests.
+DELAY_SECONDS = 2.0
+FLOOD_FRAMES = 20_000
+
+
+def resident_bytes(daphne: Daphne) -> int:
+    """Give how much memory a server holds."""
+    assert daphne.running is not None
+    status = Path(f"/proc/{daphne.running.pid}/status").read_text()
+    return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+
+class Watch:
+    """Looks, again and again, how long an answer takes and how large the server is."""
+
+    def __init__(self, daphne: Daphne, connection: ClientConnection) -> None:
+        self.daphne = daphne
+        self.connection = connection
+        self.delays: list[float] = []
+        self.before = self.largest = resident_bytes(daphne)
+
+    async def __aenter__(self) -> "Watch":
+        self._task = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def check(self) -> None:
+        """Hold the answers to their limit."""
+        assert self.delays
+        assert max(self.delays) < DELAY_SECONDS
+
+    async def _look(self) -> None:
+        while True:
+            began = time.monotonic()
+            await self.connection.send('{"type": "realtime.ping"}')
+            assert json.loads(await self.connection.recv())["type"] == "realtime.pong"
+            self.delays.append(time.monotonic() - began)
+            self.largest = max(self.largest, resident_bytes(self.daphne))
+            await asyncio.sleep(0.1)
+
+
+async def test_flood(cluster: Cluster) -> None:
+    """Thousands of frames a second close their socket with 4429, and cost nobody else anything."""
+    (daphne,) = await cluster.start()
+    person, other = await cluster.people(2)
+    async with Watch(daphne, await ready(daphne.url, token=other.token)) as watch:
+        for _ in range(3):
+            connection = await ready(daphne.url, token=person.token)
+            with suppress(websockets.ConnectionClosed):
+                for _ in range(FLOOD_FRAMES):
+                    await connection.send('{"type": "realtime.ping"}')
+            assert await close_code(connection) == 4429
+    watch.check()
+    assert watch.largest - watch.before < GROWTH_BYTES
+
+
+async def test_slow_reader(cluster: Cluster) -> None:
+    """A client that never reads is cut off, and others are served without delay meanwhile."""
+    (daphne,) = await cluster.start()
+    person, other = await cluster.people(2)
+    connection = await ready(daphne.url, token=other.token)
+    # A small window, and a client that takes nothing from it.
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    own.connect(("127.0.0.1", daphne.port))
+    own.setblocking(False)
+    url = f"{daphne.url}/ws/realtime/?token={person.token}"
+    silent = await websockets.connect(
+        url, sock=own, compression=None, proxy=None, ping_interval=None, max_queue=1
+    )
+    async with Watch(daphne, connection) as watch:
+        await cluster.do("burst", users=[person.id], count=1_000, text_bytes=50_000)
+        async with asyncio.timeout(20):
+            while "reads too slowly" not in daphne.log.read_text():
+                await asyncio.sleep(0.1)
+        # It does not read within five seconds either.
+        await asyncio.sleep(6)
+    assert await close_code(silent) is None
+    assert "4408" in daphne.log.read_text()
+    watch.check()
