@@ -194,9 +194,7 @@ async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
 
 
 @pytest.mark.parametrize("released", [True, False])
-async def test_nobody_waits_for_another_users_lock(
-    user, other_user, hub, settings, released
-):
+async def test_nobody_waits_for_another_users_lock(user, other_user, hub, settings, released):
     """A user whose row is locked waits a while; everyone else connects at once."""
     settings.REALTIME_LOCK_TIMEOUT_SECONDS = 0.5
     free = asyncio.Event()
