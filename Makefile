@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 demo := demo/my-realtime-backend
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-template test-faults lint format lock bench clean
+.PHONY: help demo test test-template test-faults test-docker lint format lock bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -29,11 +29,15 @@ demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0
 test: lint test-template test-faults ## Check everything: lint, every combination of options, faults
 
 test-template: .venv ## Bake every combination of options and use the results; args="-k name" narrows
-	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults $(args)
-	@pytest -m alone --ignore tests/faults $(args)
+	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker $(args)
+	@pytest -m alone --ignore tests/faults --ignore tests/docker $(args)
 
 test-faults: .venv ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
+
+test-docker: .venv ## Deploy every combination in containers; needs Docker with Compose
+	@docker compose version >/dev/null && docker info >/dev/null
+	@pytest tests/docker --numprocesses 3 --maxschedchunk 1 -rP $(args)
 
 lint: .venv ## Check style, formatting and workflows of the template itself
 	@ruff check

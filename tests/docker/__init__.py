@@ -1,0 +1,1 @@
+"""The rendered production stack in real containers; `make test-docker` runs these tests."""

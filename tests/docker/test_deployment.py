@@ -1,0 +1,157 @@
+"""Each functional combination, built and run as its README says."""
+
+import contextlib
+import gzip
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..template import FUNCTIONAL, TOOLS, render, run, title
+from .deployment import Deployment, next_event
+
+BUDGET_BYTES = 350_000_000
+
+
+@pytest.mark.parametrize("answers", FUNCTIONAL, ids=title)
+def test_deployment(answers: dict, tmp_path: Path) -> None:
+    """Every combination does all of this, one after the other, in containers of its own."""
+    with deployed(answers, tmp_path) as deployment:
+        files_are_clean(deployment)
+        event_crosses_containers(deployment)
+        several_daphnes(deployment, answers["use_nginx"])
+        backup_and_restore(deployment)
+        data_outlives_the_containers(deployment)
+        image_is_small(deployment)
+        image_holds_no_secret(deployment)
+        image_runs_read_only_as_anyone(deployment)
+
+
+@contextlib.contextmanager
+def deployed(answers: dict, folder: Path) -> Iterator[Deployment]:
+    """Render a project and bring it up; nothing of it is left afterwards."""
+    slug = "docker-" + title(answers).replace("_", "-").replace(".", "-")
+    done = render(folder, verify_project=False, **answers, project_slug=slug)
+    assert done.returncode == 0, done.stdout
+    deployment = Deployment(done.project)
+    try:
+        deployment.make("up")
+        deployment.register("alice")
+        yield deployment
+    finally:
+        deployment.compose("down", "--volumes", "--rmi", "local", "--timeout", "5")
+
+
+def files_are_clean(deployment: Deployment) -> None:
+    """Compose and hadolint find nothing to complain of."""
+    assert "warn" not in deployment.compose("config", "--quiet").lower()
+    linted = run([TOOLS / "hadolint", deployment.project / "Dockerfile"])
+    assert linted.returncode == 0, linted.stdout
+
+
+def event_crosses_containers(deployment: Deployment) -> None:
+    """Who has logged in gets over a socket of `backend` what the container `wsgi` sends."""
+    with deployment.socket(deployment.log_in("alice")) as ws:
+        assert next_event(ws)["type"] == "realtime.ready"
+        deployment.manage("notify", "alice", '{"message": "hi"}')
+        assert next_event(ws)["message"] == "hi"
+
+
+def several_daphnes(deployment: Deployment, use_nginx: bool) -> None:
+    """With nginx three Daphnes serve sockets of one user, and two go on when one is killed."""
+    if not use_nginx:
+        assert "No rule to make target" in deployment.refused("scale", "n=3")
+        return
+    deployment.make("scale", "n=3")
+    token = deployment.log_in("alice")
+
+    def three() -> bool:
+        with contextlib.ExitStack() as sockets:
+            opened = [sockets.enter_context(deployment.socket(token)) for _ in range(6)]
+            for ws in opened:
+                next_event(ws)
+            deployment.manage("notify", "alice", '{"message": "to all"}')
+            assert all(next_event(ws)["message"] == "to all" for ws in opened)
+        return len(deployment.upstreams()) >= 3
+
+    deployment.until(three)
+    containers = deployment.compose("ps", "--quiet", "backend").split()
+    assert len(containers) == 3
+    deployment.command("docker", "kill", containers[-1])
+    # One attempt may meet nginx while it still believes in the one that is gone.
+    deployment.until(lambda: deployment.opens(token))
+    with deployment.socket(token) as ws:
+        next_event(ws)
+        deployment.manage("notify", "alice", '{"message": "still there"}')
+        assert next_event(ws)["message"] == "still there"
+    assert "make scale n=3" in deployment.refused("scale", "n=0")
+
+
+def backup_and_restore(deployment: Deployment) -> None:
+    """A restore brings back what was there and forgets the rest, in a new epoch."""
+    backup = deployment.project / "a backup"
+    deployment.make("backup", f"file={backup}")
+    assert backup.stat().st_mode & 0o077 == 0
+    with deployment.socket(deployment.log_in("alice")) as ws:
+        before = next_event(ws)
+    deployment.register("mallory")
+    deployment.manage("notify", "alice", '{"message": "from a future that is lost"}')
+
+    (deployment.project / "bad").write_text("no backup")
+    assert "Error" in deployment.refused("restore", "file=bad")
+    assert "make restore file=" in deployment.refused("restore", "file=missing")
+    assert deployment.log_in("mallory")
+
+    deployment.make("restore", f"file={backup}")
+    with deployment.socket(deployment.log_in("alice")) as ws:
+        after = next_event(ws)
+    assert after["seq"] == before["seq"]
+    assert after["epoch"] != before["epoch"]
+    status, _ = deployment.request("/api/token/", {"username": "mallory", "password": "x"})
+    assert status == 401
+
+
+def data_outlives_the_containers(deployment: Deployment) -> None:
+    """After `make down` and `make up` the users are there."""
+    deployment.make("down")
+    assert not deployment.compose("ps", "--all", "--quiet")
+    deployment.make("up")
+    assert deployment.log_in("alice")
+
+
+def image_is_small(deployment: Deployment) -> None:
+    """It keeps to the budget that the project's CI enforces."""
+    size = int(
+        deployment.command("docker", "image", "inspect", "--format", "{{.Size}}", deployment.image)
+    )
+    print(f"\n{deployment.image}: {size / 1e6:.0f} MB")
+    assert size <= BUDGET_BYTES
+    workflow = (deployment.project / ".github/workflows/ci.yml").read_text()
+    assert f'"$bytes" -le {BUDGET_BYTES}' in workflow
+
+
+def image_holds_no_secret(deployment: Deployment) -> None:
+    """No layer and no command of its history holds a secret of .env."""
+    secrets = deployment.secrets()
+    assert len(secrets) >= 2
+    with (
+        deployment.saved_image() as saving,
+        tarfile.open(fileobj=saving.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            file = archive.extractfile(member)
+            content = file.read() if file else b""
+            if content.startswith(b"\x1f\x8b"):
+                content = gzip.decompress(content)
+            assert not any(secret in content for secret in secrets), member.name
+
+
+def image_runs_read_only_as_anyone(deployment: Deployment) -> None:
+    """It needs neither a file system that it may write to nor a certain user."""
+    deployment.command(
+        *("docker", "run", "--rm", "--read-only", "--user", "12345:12345"),
+        *("--env", f"SECRET_KEY={'k3Yz-' * 12}", "--env", "ALLOWED_HOSTS=example.com"),
+        *("--env", "DATABASE_URL=sqlite:////tmp/unused.sqlite3"),
+        *(deployment.image, "python", "manage.py", "check", "--deploy", "--fail-level", "ERROR"),
+    )
