@@ -33,8 +33,8 @@ ALWAYS = {
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
-        models.py notification.py origin.py publisher.py retention.py routing.py serializers.py
-        server.py streams.py tickets.py urls.py views.py
+        listening.py models.py notification.py origin.py publisher.py retention.py routing.py
+        serializers.py server.py streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """
@@ -43,8 +43,9 @@ ALWAYS = {
     "realtime/migrations": "0001_initial.py 0002_ticket.py 0003_connection.py __init__.py",
     "realtime/tests": """
         __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
-        test_connections.py test_consumers.py test_frames.py test_hub.py test_publisher.py
-        test_readme.py test_recheck.py test_server.py test_streams.py test_tickets.py
+        test_connections.py test_consumers.py test_frames.py test_hub.py test_listening.py
+        test_publisher.py test_readme.py test_recheck.py test_server.py test_streams.py
+        test_tickets.py
     """,
 }
 

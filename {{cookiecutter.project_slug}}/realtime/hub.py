@@ -20,10 +20,11 @@ from typing import Any, Protocol
 
 from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import channel_layers
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from . import streams
+from . import listening, streams
 from .connections import Connections
 from .database import in_database
 from .frames import Frame, encode
@@ -109,6 +110,7 @@ class Hub:
         self.channel = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._receiver: asyncio.Task[None] | None = None
+        self._unsent: list[Feed] = []
         self._unchecked: set[Feed] = set()
         self._new_feed = asyncio.Event()
         self._control_joined = False
@@ -184,6 +186,17 @@ class Hub:
                 self.close_sockets(message["user"])
             case "realtime.probe":
                 self._probes_heard = message["number"]
+
+    def flush_soon(self, feed: "Feed") -> None:
+        """Let a feed send its frames at the end of this turn of the loop, together with others."""
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent.append(feed)
+
+    def _flush(self) -> None:
+        feeds, self._unsent = self._unsent, []
+        for feed in feeds:
+            feed.flush()
 
     # The caretaker: it joins groups, and repairs whatever the channel layer lost
 
@@ -275,8 +288,12 @@ class Hub:
                     # A layer of the hub's own: its connection can be replaced without harm to
                     # others, and serves nothing but this one channel.
                     self.layer = channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
+                    if isinstance(self.layer, RedisPubSubChannelLayer):
+                        listening.read_ahead(self.layer)
                 if self._receiver is None:
                     self.channel = await self.layer.new_channel("realtime.")
+                    if isinstance(self.layer, RedisPubSubChannelLayer):
+                        listening.listen(self.layer, self.channel, self.hear)
                     self._receiver = self.loop.create_task(self._receive(self.layer, self.channel))
                 if not self._control_joined:
                     await self.layer.group_add(CONTROL_GROUP, self.channel)
@@ -467,7 +484,7 @@ class Feed:
 
     def _send(self, frame: Frame) -> None:
         if not self._unsent:
-            self.hub.loop.call_soon(self.flush)
+            self.hub.flush_soon(self)
         self._unsent.append(frame)
         self._unsent_bytes += len(frame.wire)
         # A burst must not pass what a socket may buffer in one piece.

@@ -26,6 +26,12 @@ BATCH_SIZE = 256
 SEND_TIMEOUT_SECONDS = 2.0
 DRAIN_SECONDS = 2.0
 
+# Above so many hints a caller that is no event loop waits until there are so few, but no longer
+# than so many seconds: one that is faster than Redis must not push out what it has sent itself.
+HIGH_WATER = 2_000
+LOW_WATER = 500
+WAIT_SECONDS = 1.0
+
 Hint = dict[str, Any]
 
 
@@ -48,6 +54,7 @@ class Publisher:
         """Start anew, as a forked child must: threads and connections stay with the parent."""
         self._queue: deque[Hint] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
+        self._space = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -56,7 +63,8 @@ class Publisher:
         self._failing = False
 
     def publish(self, hints: Sequence[Hint]) -> None:
-        """Hand hints over to whoever follows their streams; returns at once and never raises."""
+        """Hand hints over to whoever follows their streams; never raises, nor waits for a Redis
+        that does not answer."""
         if layer_is_local():
             # That layer belongs to one event loop, so the hints go to that loop's hub itself.
             from .hub import Hub
@@ -66,6 +74,8 @@ class Publisher:
         self._queue.extend(hints)
         if not self._woken:
             self._wake_thread()
+        if len(self._queue) > HIGH_WATER:
+            self._wait_for_space()
 
     def close(self) -> None:
         """Send what waits, for at most `DRAIN_SECONDS`, and end the thread and its connections."""
@@ -75,6 +85,15 @@ class Publisher:
             self._wake_thread()
             thread.join(DRAIN_SECONDS)
         self.forget()
+
+    def _wait_for_space(self) -> None:
+        """Wait until the thread has caught up, while Redis answers."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._space.clear()
+            if len(self._queue) > HIGH_WATER and not self._failing:
+                self._space.wait(WAIT_SECONDS)
 
     def _wake_thread(self) -> None:
         with self._lock:
@@ -99,6 +118,8 @@ class Publisher:
             while self._queue:
                 count = min(len(self._queue), BATCH_SIZE)
                 await self._send(layer, [self._queue.popleft() for _ in range(count)])
+                if len(self._queue) < LOW_WATER:
+                    self._space.set()
             if self._closing:
                 break
             await self._wake.wait()

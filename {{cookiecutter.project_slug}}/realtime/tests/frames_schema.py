@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 DESCRIPTION = Path(__file__).resolve().parents[2] / "asyncapi.yaml"
 
 
-def check_frame(text: str) -> dict[str, Any]:
+def check_frame(text: str | bytes) -> dict[str, Any]:
     """Give the event of a frame from the server, if `asyncapi.yaml` describes it.
 
     Raises:
@@ -20,7 +20,7 @@ def check_frame(text: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads(text)
     schema = _schemas().get(event.get("type", ""), _schemas()["event"])
     errors = [error.message for error in schema.iter_errors(event)]
-    assert not errors, f"asyncapi.yaml does not allow {text}: {errors}"
+    assert not errors, f"asyncapi.yaml does not allow {text!r}: {errors}"
     return event
 
 

@@ -42,12 +42,18 @@ class Client:
         await self.connect()
         event = await self.receive()
         assert event["type"] == "realtime.ready"
-        async with asyncio.timeout(PATIENCE):
-            while not (  # noqa: ASYNC110
-                layer_is_local() or all(feed.joined for feed in Hub.current().feeds.values())
-            ):
-                await asyncio.sleep(0.01)
+        if not layer_is_local():
+            async with asyncio.timeout(PATIENCE):
+                await self._subscribed(Hub.current())
         return event
+
+    async def _subscribed(self, hub: Hub) -> None:
+        while not all(feed.joined for feed in hub.feeds.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        # Redis has seen the subscription once it has answered what was sent after it.
+        await hub._probe()
+        while hub._probes_heard != hub._probes_sent:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     async def receive(self) -> dict[str, Any]:
         """Give the next frame."""

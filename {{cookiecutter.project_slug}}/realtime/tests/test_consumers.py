@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -159,8 +160,8 @@ async def test_a_position_that_is_gone_leads_to_a_reset(user, access_token, hub,
     await anotify_user(user.pk, {"n": 2})
     await UserStream.objects.filter(pk=user.pk).aupdate(trimmed=1)
     stream = await UserStream.objects.aget(pk=user.pk)
-    query = {"epoch": str(stream.epoch) if epoch == "own" else epoch} if epoch else {}
-    client = Client(token=access_token, since=since, **query)
+    query: dict[str, Any] = {"epoch": str(stream.epoch) if epoch == "own" else epoch}
+    client = Client(token=access_token, since=since, **(query if epoch else {}))
 
     ready, reset = await client.ready(), await client.receive()
 

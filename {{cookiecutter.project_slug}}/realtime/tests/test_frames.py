@@ -64,7 +64,7 @@ def test_a_payload_that_breaks_the_contract_is_refused(payload, reason):
 
 def test_a_payload_that_contains_itself_is_refused():
     """A circular object is a clear error, not an endless loop."""
-    payload = {}
+    payload: dict[str, object] = {}
     payload["self"] = payload
 
     with pytest.raises(ValueError, match="not valid JSON"):

@@ -11,7 +11,7 @@ from realtime import streams
 from realtime.frames import Frame
 from realtime.hub import Hub, Subscription
 from realtime.models import UserEvent, UserStream
-from realtime.publisher import publisher
+from realtime.publisher import Hint, publisher
 from realtime.streams import append, hint
 
 from .sockets import PATIENCE
@@ -53,7 +53,7 @@ class Recorder:
 @pytest.fixture
 def unpublished(monkeypatch):
     """Keep hints from being published: the channel layer loses everything."""
-    hints = []
+    hints: list[Hint] = []
     monkeypatch.setattr(publisher, "publish", hints.extend)
     return hints
 

@@ -9,14 +9,14 @@ from accounts.models import User
 from realtime import streams
 from realtime.models import UserEvent, UserStream
 from realtime.notification import notify_user, notify_users
-from realtime.publisher import publisher
+from realtime.publisher import Hint, publisher
 from realtime.streams import StreamBusy
 
 
 @pytest.fixture
 def published(monkeypatch):
     """The hints that were published, instead of their delivery."""
-    hints = []
+    hints: list[Hint] = []
     monkeypatch.setattr(publisher, "publish", hints.extend)
     return hints
 
