@@ -18,13 +18,17 @@ os.environ.setdefault("DATABASE_URL", "sqlite:///test.sqlite3")
 {%- endif %}
 
 from backend.settings import *
-from backend.settings import BASE_DIR, DATABASES, REST_FRAMEWORK
+from backend.settings import BASE_DIR, CHANNEL_LAYERS, DATABASES, REDIS_URLS, REST_FRAMEWORK
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Requests are counted in one process and, but for the tests of the throttles, never refused.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
+
+if REDIS_URLS:
+    # Processes of pytest-xdist share the Redis, but not the users that the groups are named after.
+    CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = os.environ.get("PYTEST_XDIST_WORKER", "test")
 
 # Static files straight from the apps, so that nothing has to be collected first.
 STORAGES = {
