@@ -319,7 +319,7 @@ class Hub:
                 self.hear(await layer.receive(channel))
             except Exception:
                 logger.exception("a message of the channel layer could not be used")
-                await asyncio.sleep(1)
+                await asyncio.sleep(READ_RETRY_SECONDS)
 
     async def _probe(self) -> None:
         """Send ourselves a message through the layer; two that do not come back say it is deaf."""

@@ -90,8 +90,13 @@ class WebSocketProtocol(DaphneProtocol):
         return True
 
     def buffered_bytes(self) -> int:
-        """Give how much has been written but not yet taken by the operating system."""
+        """Give how much has been written but not yet taken by the operating system.
+
+        Nothing, once the connection is being closed: nobody need wait for it any more.
+        """
         transport = self.transport
+        if self.state != self.STATE_OPEN:
+            return 0
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
     # Limits: what Daphne lacks
