@@ -10,10 +10,11 @@ import pytest
 from .template import CACHES, PROJECT, QUESTIONS, ROOT, python_with, pythons, render
 
 # Every pytest of root closes its own folder to others when it starts, also to the PostgreSQL that a
-# rendered project has running there as another user. So the template's tests have one of their own.
-TEMPORARY = Path(tempfile.gettempdir(), "cookiecutter-django-realtime")
-TEMPORARY.mkdir(exist_ok=True)
-os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
+# rendered project has running there as another user. So each run has a folder of its own.
+TEMPORARY = None
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ:  # the processes of pytest-xdist inherit it
+    TEMPORARY = tempfile.mkdtemp(prefix="cookiecutter-django-realtime-")
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = TEMPORARY
 
 
 @pytest.fixture
@@ -49,3 +50,9 @@ def pytest_report_header() -> str:
     return (
         f"rendered projects run on Python {', '.join(pythons())} of {QUESTIONS['python_version']}"
     )
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Leave the folder behind only if something in it is worth a look."""
+    if TEMPORARY and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(TEMPORARY, ignore_errors=True)
