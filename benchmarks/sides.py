@@ -63,6 +63,8 @@ def all_sides(python: Path) -> list[Side]:
             frame='{"type": "bench.signal", "message": "%s"}',
             environment={
                 "DJANGO_SETTINGS_MODULE": "bench.settings",
+                # Not the one for development that is written with a new project.
+                "ENV_FILE": os.devnull,
                 "ALLOWED_HOSTS": "127.0.0.1",
                 "ACCESS_TOKEN_MINUTES": "600",
                 # A closed loop sends as fast as it is answered, which this limit is there to stop.
