@@ -70,7 +70,6 @@ def describe(python: Path) -> dict[str, str]:
     return {
         "machine": f"{processor}, {os.cpu_count()} cores, Linux {platform.release()}",
         **json.loads(_output(str(python), "-c", PYTHON_VERSIONS)),
-        "PostgreSQL": "",
         "Redis": _output("redis-server", "--version").partition("v=")[2].split()[0],
         "Node": _output("node", "--version").lstrip("v"),
         **{

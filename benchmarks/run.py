@@ -9,6 +9,7 @@ Python that runs it.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import shutil
@@ -85,7 +86,6 @@ def measure(workload: Workload, server: Running, quick: bool) -> Sample:
 
 def build(python: Path | None) -> Path:
     """Compile the generator, install Socket.IO, render the template; gives the Python to use."""
-    BUILD.mkdir(exist_ok=True)
     for leftover in ("postgres", "project"):
         shutil.rmtree(BUILD / leftover, ignore_errors=True)
     for pattern in ("*.log", "*.sqlite3*"):
@@ -149,6 +149,17 @@ def main() -> None:
 
     # So that the servers end with this program.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("Another benchmark runs: two would measure each other.") from None
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Build, measure and report."""
     python = build(options.python)
     workloads = [each for each in WORKLOADS if not options.only or each.name in options.only]
     sides = {side.name: side for side in all_sides(python)}

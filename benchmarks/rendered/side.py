@@ -6,6 +6,7 @@ from accounts.models import User
 from accounts.tokens import issue
 from bench.models import Room
 from django.core.management import call_command
+from realtime.models import UserStream
 from realtime.notification import notify_user
 from realtime.streams import signal
 
@@ -17,6 +18,8 @@ def make_users(count: int) -> Iterator[tuple[int, str]]:
     User.objects.bulk_create(
         User(username=f"user{number}", email=f"user{number}@example.com") for number in range(count)
     )
+    # As for every user who has connected before.
+    UserStream.ensure(User.objects.values_list("pk", flat=True))
     for user in User.objects.order_by("pk"):
         yield user.pk, issue(user).access
 
