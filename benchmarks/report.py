@@ -87,15 +87,16 @@ print(json.dumps({"Python": platform.python_version(),
 """
 
 
-def write_readme(text: str, about: dict[str, str]) -> None:
+def write_readme(text: str, about: dict[str, str], *, quick: bool) -> None:
     """Put a table where the marks are in README.md."""
+    runs = "Measured once, with `--quick`," if quick else "Measured"
     before, _, rest = README.read_text().partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
     versions = ", ".join(
         f"{name} {version}" for name, version in about.items() if name != "machine"
     )
     README.write_text(
-        f"{before}{MARKS[0]}\n\n{text}\n\nMeasured on: {about['machine']}; {versions}.\n\n"
+        f"{before}{MARKS[0]}\n\n{text}\n\n{runs} on: {about['machine']}; {versions}.\n\n"
         f"{MARKS[1]}{after}"
     )
 

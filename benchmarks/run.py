@@ -197,7 +197,7 @@ def run(options: argparse.Namespace) -> None:
     text = table(figures, baselines, workloads, list(sides.values()))
     print(f"\n{text}\n\nEvery sample is in {RESULTS}.")
     if options.write:
-        write_readme(text, about)
+        write_readme(text, about, quick=options.quick)
 
 
 if __name__ == "__main__":
