@@ -75,8 +75,8 @@ def targeted(rate: int, messages: dict[str, int]) -> Measure:
 
     def measure(server: Running, quick: bool) -> Sample:
         count = messages.get(server.side.name, messages["default"])
-        if quick:
-            count = max(USERS, count // 4)
+        if quick and rate:
+            count //= 2
         ids = BUILD / "ids.txt"
         ids.write_text("\n".join(str(user_id) for user_id, _ in server.users))
         targets = server.targets(server.side.user, USERS)
