@@ -1,5 +1,6 @@
 """Processes that a test starts, kills and never leaves behind."""
 
+import abc
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-class Process:
+class Process(abc.ABC):
     """One process with its log; `command`, `options` and `answers` are a subclass's to say."""
 
     command: list[str]
@@ -33,9 +34,9 @@ class Process:
         self.log = folder / f"{name}.log"
         self.running: subprocess.Popen[bytes] | None = None
 
+    @abc.abstractmethod
     def answers(self) -> bool:
         """Say whether the process does its work already."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it, once more where it died of a port that was taken, and wait for its answer."""

@@ -1,5 +1,6 @@
 """The REST endpoints of users and tokens."""
 
+import abc
 from typing import cast
 
 from django.conf import settings
@@ -57,7 +58,7 @@ class MeView(generics.RetrieveUpdateAPIView):
         return cast(User, self.request.user)
 
 
-class PostView(generics.GenericAPIView):
+class PostView(abc.ABC, generics.GenericAPIView):
     """An endpoint that takes what its serializer checks and answers what `perform` returns."""
 
     def post(self, request: Request) -> Response:
@@ -70,9 +71,9 @@ class PostView(generics.GenericAPIView):
             raise AuthenticationFailed(str(error), code="token_not_valid") from error
         return Response({} if answer is None else answer._asdict())
 
+    @abc.abstractmethod
     def perform(self, serializer: BaseSerializer) -> tokens.Tokens | None:
         """Act on the valid input; may raise `tokens.InvalidToken`."""
-        raise NotImplementedError
 
 
 @extend_schema(summary="Change my password", responses=serializers.TokensSerializer)

@@ -54,12 +54,12 @@ class Stream(models.Model):
     def announce_presence(cls, changes: Collection[tuple[Any, int, bool]]) -> None:
         """Tell of users whose first socket on a stream has opened, or whose last one has closed.
 
-        Called within the transaction that changes the rows, if `announces_presence`.
+        Called within the transaction that changes the rows, if `announces_presence`; what is told
+        is for a subclass to say.
 
         Args:
             changes: a stream's key (as text), a user's id, and whether there is a socket now.
         """
-        raise NotImplementedError
 
     @classmethod
     def entry_model(cls) -> Any:
