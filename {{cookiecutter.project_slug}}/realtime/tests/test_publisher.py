@@ -83,6 +83,7 @@ def test_a_layer_that_fails_never_reaches_the_caller(publisher, unreliable_layer
 def test_the_queue_is_bounded(publisher, monkeypatch):
     """While nothing can be sent, the oldest hints make room for the newest."""
     monkeypatch.setattr(publisher, "_wake_thread", lambda: None)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0)
 
     publisher.publish([{"n": n} for n in range(module.QUEUE_SIZE + 1)])
 
