@@ -26,9 +26,8 @@ def make_users(count: int) -> Iterator[tuple[int, str]]:
 
 def send_to_room(texts: Iterable[str]) -> None:
     """Send each text to the room."""
-    room = Room(pk=1)
     for text in texts:
-        signal(room, {"type": "bench.message", "message": text})
+        signal(Room, 1, {"type": "bench.message", "message": text})
 
 
 def notify(user_id: int, text: str) -> None:

@@ -42,7 +42,7 @@ class ChatConsumer(StreamConsumer):
                     "room": self.room.slug,
                     "user": self.user.username,
                 }
-                streams.signal(self.room, payload, exclude_user=self.user.pk)
+                streams.signal(Room, self.room.pk, payload, exclude_user=self.user.pk)
             case _:
                 await super().receive_event(event)
 

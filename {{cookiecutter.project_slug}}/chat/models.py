@@ -67,7 +67,7 @@ class Room(Stream):
                     "user": users[user].username,
                     "online": online,
                 }
-                streams.signal(room, payload)
+                streams.signal(cls, room.pk, payload)
 
     @classmethod
     def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:

@@ -13,6 +13,7 @@ Everything here runs on the event loop; between two `await`s nothing else does. 
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
@@ -29,7 +30,7 @@ from .connections import Connections
 from .database import in_database
 from .frames import Frame, encode
 from .models import Stream
-from .publisher import Hint, layer_is_local
+from .publisher import SEND_TIMEOUT_SECONDS, Hint, layer_is_local, publisher
 from .streams import Position
 
 logger = logging.getLogger(__name__)
@@ -96,10 +97,21 @@ class Hub:
         """Give hints to the hubs of this process directly, from any thread."""
         with cls._instances_lock:
             hubs = list(cls._instances.values())
+        here = asyncio._get_running_loop()
         for hub in hubs:
+            if hub.loop is here:
+                # Not before the caller is done with what it does, but without waking the poller.
+                here.call_soon(hub.hear_all, hints)
+                continue
             # The loop may close in between; then there is nobody left to tell.
             with contextlib.suppress(RuntimeError):
                 hub.loop.call_soon_threadsafe(hub.hear_all, hints)
+
+    @classmethod
+    def forget(cls) -> None:
+        """Start anew in a forked child, whose parent's event loops do not run."""
+        cls._instances = {}
+        cls._instances_lock = threading.Lock()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -118,6 +130,9 @@ class Hub:
         self._layer_failing = False
         self._closing = False
         self.spawn(self._care())
+        self._publishing: asyncio.Task[None] | None = None
+        if not layer_is_local():
+            self._publishing = loop.create_task(publisher.drain())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background and keep it alive until it is done."""
@@ -138,6 +153,10 @@ class Hub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._drop_layer()
+        if self._publishing is not None:
+            publisher.hand_back()
+            await asyncio.wait([self._publishing], timeout=SEND_TIMEOUT_SECONDS)
+            self._publishing.cancel()
 
     # Sockets
 
@@ -186,6 +205,11 @@ class Hub:
                 self.close_sockets(message["user"])
             case "realtime.probe":
                 self._probes_heard = message["number"]
+
+    def hear_others(self, message: Hint) -> None:
+        """Take one message of the channel layer, unless this process has heard it already."""
+        if message.get("origin") != publisher.origin:
+            self.hear(message)
 
     def flush_soon(self, feed: "Feed") -> None:
         """Let a feed send its frames at the end of this turn of the loop, together with others."""
@@ -293,7 +317,7 @@ class Hub:
                 if self._receiver is None:
                     self.channel = await self.layer.new_channel("realtime.")
                     if isinstance(self.layer, RedisPubSubChannelLayer):
-                        listening.listen(self.layer, self.channel, self.hear)
+                        listening.listen(self.layer, self.channel, self.hear_others)
                     self._receiver = self.loop.create_task(self._receive(self.layer, self.channel))
                 if not self._control_joined:
                     await self.layer.group_add(CONTROL_GROUP, self.channel)
@@ -316,7 +340,7 @@ class Hub:
         while True:
             try:
                 # Cancelling this would delete the channel, so it only ends with the layer.
-                self.hear(await layer.receive(channel))
+                self.hear_others(await layer.receive(channel))
             except Exception:
                 logger.exception("a message of the channel layer could not be used")
                 await asyncio.sleep(READ_RETRY_SECONDS)
@@ -366,6 +390,9 @@ class Hub:
                 settings.REALTIME_TICK_SECONDS,
             )
         self._layer_failing = True
+
+
+os.register_at_fork(after_in_child=Hub.forget)
 
 
 class Feed:

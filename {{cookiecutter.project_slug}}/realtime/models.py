@@ -69,7 +69,12 @@ class Stream(models.Model):
     @property
     def group(self) -> str:
         """The channel-layer group that is told of every new entry."""
-        return f"{self._meta.label_lower}.{self.pk}"
+        return self.group_of(self.pk)
+
+    @classmethod
+    def group_of(cls, pk: Any) -> str:
+        """Give the group of the stream with a key, without its row."""
+        return f"{cls._meta.label_lower}.{pk}"
 
 
 class Entry(models.Model):

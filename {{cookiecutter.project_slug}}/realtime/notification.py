@@ -32,7 +32,7 @@ def notify_user(user_id: int, data: Mapping[str, Any], durable: bool = True) -> 
     """
     _refuse_event_loop("notify_user", "anotify_user")
     if not durable:
-        streams.signal(UserStream(user_id=user_id), data)
+        streams.signal(UserStream, user_id, data)
         return None
     return streams.append(UserStream, user_id, data).seq
 
@@ -40,7 +40,7 @@ def notify_user(user_id: int, data: Mapping[str, Any], durable: bool = True) -> 
 async def anotify_user(user_id: int, data: Mapping[str, Any], durable: bool = True) -> int | None:
     """Do what `notify_user` does, from async code; same arguments, result and errors."""
     if not durable:
-        streams.signal(UserStream(user_id=user_id), data)
+        streams.signal(UserStream, user_id, data)
         return None
     return (await in_database(streams.append, UserStream, user_id, data)).seq
 
@@ -58,7 +58,7 @@ def notify_users(user_ids: Iterable[int], data: Mapping[str, Any], durable: bool
         streams.append_all(UserStream, list(user_ids), data)
     else:
         for user_id in user_ids:
-            streams.signal(UserStream(user_id=user_id), data)
+            streams.signal(UserStream, user_id, data)
 
 
 def _refuse_event_loop(name: str, instead: str) -> None:

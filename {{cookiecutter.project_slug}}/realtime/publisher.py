@@ -1,7 +1,9 @@
 """Telling every process of new events, from any thread, without ever waiting for Redis.
 
-Hints go into a bounded queue that one thread of the process drains into the channel layer. A hint
-that is lost costs nothing but time: the repair tick finds the event in the database.
+Hints go to the sockets of this process at once, and into a bounded queue for all others. One event
+loop drains it into the channel layer: the one that serves the sockets, or that of a thread in a
+process that serves none. A hint that is lost costs nothing but time: the repair tick finds the
+event in the database.
 """
 
 import asyncio
@@ -10,7 +12,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
+from uuid import uuid4
 
 from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import InMemoryChannelLayer, channel_layers
@@ -20,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Hints that may wait; beyond that the oldest go, and the repair tick does their work.
 QUEUE_SIZE = 20_000
-# Hints in one pipeline: large enough to spread the round trip, small enough to start early.
+# Hints in one batch: large enough to spread the round trip, small enough to start early.
 BATCH_SIZE = 256
 # Seconds that one batch may take, and that the exit of the process waits for the queue.
 SEND_TIMEOUT_SECONDS = 2.0
@@ -32,12 +37,28 @@ HIGH_WATER = 2_000
 LOW_WATER = 500
 WAIT_SECONDS = 1.0
 
+# One command and one answer for a batch: a pipeline packs, sends and parses one for every hint.
+PUBLISH_ALL = """
+for i = 1, #ARGV, 2 do
+    redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+end
+"""
+
 Hint = dict[str, Any]
 
 
 def layer_is_local() -> bool:
     """Whether the configured channel layer lives in this process's memory."""
     return isinstance(channel_layers[DEFAULT_CHANNEL_LAYER], InMemoryChannelLayer)
+
+
+@dataclass(eq=False)
+class Drainer:
+    """Who sends what is queued: an event loop of the program's, or that of a thread of ours."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    thread: threading.Thread | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Publisher:
@@ -52,12 +73,12 @@ class Publisher:
 
     def forget(self) -> None:
         """Start anew, as a forked child must: threads and connections stay with the parent."""
+        # Tells a process its own hints, which it has heard already, from those of others.
+        self.origin = uuid4().hex
         self._queue: deque[Hint] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
         self._space = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
+        self._drainer: Drainer | None = None
         self._woken = False
         self._closing = False
         self._failing = False
@@ -65,29 +86,52 @@ class Publisher:
     def publish(self, hints: Sequence[Hint]) -> None:
         """Hand hints over to whoever follows their streams; never raises, nor waits for a Redis
         that does not answer."""
-        if layer_is_local():
-            # That layer belongs to one event loop, so the hints go to that loop's hub itself.
-            from .hub import Hub
+        from .hub import Hub
 
-            Hub.hand_over(hints)
+        Hub.hand_over(hints)
+        if layer_is_local():
             return
         self._queue.extend(hints)
         if not self._woken:
-            self._wake_thread()
+            self._wake_drainer()
         if len(self._queue) > HIGH_WATER:
             self._wait_for_space()
+
+    async def drain(self) -> None:
+        """Send what is queued from the running event loop, in place of whoever did so before.
+
+        A thread would share the interpreter with the loop and fight for it. This ends when another
+        loop takes over, or after `hand_back`.
+        """
+        drainer = Drainer(loop=asyncio.get_running_loop())
+        with self._lock:
+            before, self._drainer = self._drainer, drainer
+            self._tell(before)
+        await self._drain(drainer)
+
+    def hand_back(self) -> None:
+        """Let the running event loop end its `drain` once everything queued is sent."""
+        with self._lock:
+            drainer = self._drainer
+            if drainer is not None and drainer.loop is asyncio.get_running_loop():
+                self._drainer = None
+                self._tell(drainer)
 
     def close(self) -> None:
         """Send what waits, for at most `DRAIN_SECONDS`, and end the thread and its connections."""
         with self._lock:
-            thread, self._closing = self._thread, True
-        if thread is not None:
-            self._wake_thread()
+            self._closing = True
+            if self._drainer is not None and self._drainer.thread is None:
+                # The program's event loop has ended, or it would not be the end.
+                self._drainer = None
+        if self._queue or self._drainer is not None:
+            thread = self._wake_drainer().thread
+            assert thread is not None
             thread.join(DRAIN_SECONDS)
         self.forget()
 
     def _wait_for_space(self) -> None:
-        """Wait until the thread has caught up, while Redis answers."""
+        """Wait until the queue is nearly empty, while Redis answers."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -95,42 +139,60 @@ class Publisher:
             if len(self._queue) > HIGH_WATER and not self._failing:
                 self._space.wait(WAIT_SECONDS)
 
-    def _wake_thread(self) -> None:
+    def _wake_drainer(self) -> Drainer:
         with self._lock:
             self._woken = True
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=lambda: asyncio.run(self._drain()),
+            drainer = self._drainer
+            if drainer is None or not self._tell(drainer):
+                self._drainer = drainer = Drainer()
+                drainer.thread = threading.Thread(
+                    target=lambda: asyncio.run(self._drain(drainer)),
                     name="realtime-publisher",
                     daemon=True,
                 )
-                self._thread.start()
-            elif self._loop is not None:
-                self._loop.call_soon_threadsafe(self._wake.set)
+                drainer.thread.start()
+            return drainer
 
-    async def _drain(self) -> None:
-        with self._lock:
-            self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+    @staticmethod
+    def _tell(drainer: Drainer | None) -> bool:
+        """Let a drainer look at the queue; whether it is still there to do so."""
+        try:
+            # One without a loop has yet to start, and looks when it does.
+            if drainer is not None and drainer.loop is not None:
+                drainer.loop.call_soon_threadsafe(drainer.wake.set)
+        except RuntimeError:
+            return False
+        return True
+
+    async def _drain(self, drainer: Drainer) -> None:
         layer = channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
-        while True:
-            # Lowered before the queue is read: what comes after that wakes the thread again.
-            self._woken = False
-            while self._queue:
-                count = min(len(self._queue), BATCH_SIZE)
-                await self._send(layer, [self._queue.popleft() for _ in range(count)])
-                if len(self._queue) < LOW_WATER:
-                    self._space.set()
-            if self._closing:
-                break
-            await self._wake.wait()
-            self._wake.clear()
-        await layer.flush()
+        with self._lock:
+            drainer.loop = asyncio.get_running_loop()
+        try:
+            while True:
+                # Lowered before the queue is read: what comes after that wakes the drainer again.
+                self._woken = False
+                while self._queue:
+                    count = min(len(self._queue), BATCH_SIZE)
+                    await self._send(layer, [self._queue.popleft() for _ in range(count)])
+                    if len(self._queue) < LOW_WATER:
+                        self._space.set()
+                if self._closing or self._drainer is not drainer:
+                    break
+                await drainer.wake.wait()
+                drainer.wake.clear()
+        finally:
+            with self._lock:
+                if self._drainer is drainer:
+                    self._drainer = None
+            await layer.flush()
 
     async def _send(self, layer: Any, hints: Sequence[Hint]) -> None:
+        hints = [{**hint, "origin": self.origin} for hint in hints]
         try:
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 if isinstance(layer, RedisPubSubChannelLayer):
-                    await send_in_pipeline(layer, hints)
+                    await send_batch(layer, hints)
                 else:
                     for hint in hints:
                         await layer.group_send(hint["group"], hint)
@@ -145,7 +207,7 @@ class Publisher:
             await asyncio.wait([asyncio.ensure_future(layer.flush())], timeout=1)
 
 
-async def send_in_pipeline(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]) -> None:
+async def send_batch(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]) -> None:
     """Do what `group_send` does for each hint, with one round trip for all.
 
     `group_send` waits for Redis' answer to each message, under a lock. Here the layer's own shards
@@ -159,10 +221,7 @@ async def send_in_pipeline(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]
     for shard, messages in by_shard.items():
         async with shard._lock:
             shard._ensure_redis()
-            pipeline = shard._redis.pipeline(transaction=False)
-            for name, data in messages:
-                pipeline.publish(name, data)
-            await pipeline.execute()
+            await shard._redis.eval(PUBLISH_ALL, 0, *chain.from_iterable(messages))
 
 
 publisher = Publisher()

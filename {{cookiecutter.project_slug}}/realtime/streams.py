@@ -102,21 +102,31 @@ def bounded_wait(name: str) -> Iterator[None]:
         ) from error
 
 
-def signal(stream: Stream, payload: Mapping[str, Any], *, exclude_user: int | None = None) -> None:
+def signal(
+    stream: type[Stream], pk: Any, payload: Mapping[str, Any], *, exclude_user: int | None = None
+) -> None:
     """Send an event to those who listen now, without storing it; it has no `seq`.
 
     Inside a transaction it waits for the commit. Its order relative to stored events is not
     promised.
 
     Args:
-        stream: whose listeners; it need not exist in the database.
+        stream: the model.
+        pk: the key of the stream whose listeners get it; it need not exist in the database.
         payload: the event, a JSON object.
         exclude_user: the id of a user who does not get it.
 
     Raises:
         ValueError: the payload breaks the contract.
     """
-    _publish_on_commit(stream, hint(stream, check_payload(payload), None, exclude_user))
+    message = {
+        "type": "realtime.hint",
+        "group": stream.group_of(pk),
+        "seq": None,
+        "text": check_payload(payload),
+        "exclude": exclude_user,
+    }
+    _publish_on_commit(stream, message)
 
 
 def recheck(stream: Stream) -> None:
@@ -125,20 +135,17 @@ def recheck(stream: Stream) -> None:
     `Stream.outsiders` says who they are. Inside a transaction it waits for the commit; events that
     a process hears of after this no longer reach them.
     """
-    _publish_on_commit(stream, {"type": "realtime.recheck", "group": stream.group})
+    _publish_on_commit(type(stream), {"type": "realtime.recheck", "group": stream.group})
 
 
-def hint(
-    stream: Stream, text: str, seq: int | None, exclude_user: int | None = None
-) -> dict[str, Any]:
-    """Give the channel-layer message that tells every process of one event."""
+def hint(stream: Stream, text: str, seq: int) -> Hint:
+    """Give the channel-layer message that tells every process of one stored event."""
     return {
         "type": "realtime.hint",
         "group": stream.group,
         "epoch": str(stream.epoch),
         "seq": seq,
         "text": text,
-        "exclude": exclude_user,
     }
 
 
@@ -198,8 +205,8 @@ def texts_after(stream: Stream, seq: int, limit: int, size: int) -> list[tuple[i
     return texts
 
 
-def _publish_on_commit(stream: Stream, message: Hint) -> None:
-    connection = transaction.get_connection(router.db_for_write(type(stream)))
+def _publish_on_commit(stream: type[Stream], message: Hint) -> None:
+    connection = transaction.get_connection(router.db_for_write(stream))
     # Asked first, since on_commit outside of a transaction would open a connection for nothing.
     if connection.in_atomic_block:
         connection.on_commit(partial(publisher.publish, [message]), robust=True)

@@ -18,9 +18,9 @@ class RoomConsumer(StreamConsumer):
 
     async def receive_event(self, event: dict[str, Any]) -> None:
         """Take a client's message."""
-        room = Room(pk=self.scope["url_route"]["kwargs"]["pk"])
+        room = self.scope["url_route"]["kwargs"]["pk"]
         payload = {"type": "bench.message", "message": event["message"]}
         if event["type"] == "bench.append":
-            await in_database(append, Room, room.pk, payload)
+            await in_database(append, Room, room, payload)
         else:
-            signal(room, payload)
+            signal(Room, room, payload)

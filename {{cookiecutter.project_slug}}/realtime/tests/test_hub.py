@@ -505,7 +505,8 @@ async def test_a_user_can_be_left_out(no_tick, hub, user, other_user, stream):
     theirs, subscription = await follow(hub, other_user, stream)
     subscription.join_live()
 
-    hub.hear(hint(stream, "{}", None, exclude_user=user.pk))
+    streams.signal(type(stream), stream.pk, {"type": "typing"}, exclude_user=user.pk)
+    await asyncio.sleep(0)
 
     assert (len(mine.frames), len(theirs.frames)) == (0, 1)
 

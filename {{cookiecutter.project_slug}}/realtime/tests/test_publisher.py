@@ -9,7 +9,7 @@ import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from realtime import publisher as module
-from realtime.publisher import Publisher, send_in_pipeline
+from realtime.publisher import PUBLISH_ALL, Drainer, Publisher, send_batch
 
 
 @pytest.fixture
@@ -76,19 +76,20 @@ def test_a_layer_that_fails_never_reaches_the_caller(publisher, unreliable_layer
     publisher.publish([{"group": "g", "n": 1}])
     thread.join()
 
-    assert result == [{"group": "g", "n": 1}]
+    assert result == [{"group": "g", "n": 1, "origin": publisher.origin}]
     assert sum("the channel layer fails" in record.message for record in caplog.records) == 1
 
 
 def test_the_queue_is_bounded(publisher, monkeypatch):
     """While nothing can be sent, the oldest hints make room for the newest."""
-    monkeypatch.setattr(publisher, "_wake_thread", lambda: None)
+    monkeypatch.setattr(publisher, "_wake_drainer", lambda: None)
     monkeypatch.setattr(module, "WAIT_SECONDS", 0)
 
     publisher.publish([{"n": n} for n in range(module.QUEUE_SIZE + 1)])
 
     assert len(publisher._queue) == module.QUEUE_SIZE
     assert publisher._queue[0] == {"n": 1}
+    publisher._queue.clear()
 
 
 def test_what_waits_is_sent_at_the_end(publisher, unreliable_layer):
@@ -106,18 +107,72 @@ def test_closing_an_unused_publisher_is_nothing(publisher):
     """There is no thread to wait for."""
     publisher.close()
 
-    assert publisher._thread is None
+    assert publisher._drainer is None
+
+
+async def test_an_event_loop_can_take_the_place_of_the_thread(publisher, unreliable_layer):
+    """From then on its loop sends, threads wake it, and it can go in peace."""
+    thread, result = await asyncio.to_thread(listen, unreliable_layer(), 5)
+    await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 0}])
+    before = publisher._drainer
+    assert before.thread is not None
+
+    draining = asyncio.create_task(publisher.drain())
+    await asyncio.to_thread(before.thread.join, 10)
+    publisher.publish([{"group": "g", "n": 1}])
+    await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 2}])
+    assert publisher._drainer.loop is asyncio.get_running_loop()
+
+    publisher.publish([{"group": "g", "n": 3}])
+    publisher.hand_back()
+    await asyncio.wait_for(draining, 10)
+    await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 4}])
+    await asyncio.to_thread(thread.join)
+
+    assert not before.thread.is_alive()
+    assert sorted(hint["n"] for hint in result) == [0, 1, 2, 3, 4]
+    assert publisher._drainer.thread is not None
+
+
+def test_what_an_ended_event_loop_left_behind_is_sent_at_the_end(publisher, unreliable_layer):
+    """A server whose loop has stopped, though not closed, loses nothing that was queued."""
+    thread, result = listen(unreliable_layer(), 1)
+    loop = asyncio.new_event_loop()
+    draining = loop.create_task(publisher.drain())
+    loop.run_until_complete(asyncio.sleep(0))
+    publisher.publish([{"group": "g", "n": 1}])
+
+    publisher.close()
+    thread.join()
+
+    assert [hint["n"] for hint in result] == [1]
+    draining.cancel()
+    loop.run_until_complete(asyncio.gather(draining, return_exceptions=True))
+    loop.close()
+
+
+def test_a_closed_event_loop_is_replaced(publisher, unreliable_layer):
+    """An event loop that closed without handing back cannot be woken, so a thread is started."""
+    thread, result = listen(unreliable_layer(), 1)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    publisher._drainer = Drainer(loop)
+
+    publisher.publish([{"group": "g", "n": 1}])
+    thread.join()
+
+    assert [hint["n"] for hint in result] == [1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_publishes_for_itself(publisher, unreliable_layer):
     """A child has neither its parent's thread nor its queue."""
     publisher.publish([{"group": "g"}])
-    until(lambda: publisher._thread is not None)
+    until(lambda: publisher._drainer is not None)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, repr((publisher._thread, len(publisher._queue))).encode())
+        os.write(write, repr((publisher._drainer, len(publisher._queue))).encode())
         os._exit(0)
     os.waitpid(child, 0)
 
@@ -132,28 +187,19 @@ class Redis:
     def __init__(self):
         self.sent = []
 
-    def pipeline(self, transaction):
-        return self
-
     async def publish(self, name, data):
         self.sent.append((name, data))
 
-    async def execute(self):
-        """Nothing waits."""
+    async def eval(self, script, keys, *arguments):
+        assert (script, keys) == (PUBLISH_ALL, 0)
+        self.sent.extend(zip(arguments[::2], arguments[1::2], strict=True))
 
 
-class Pipeline(Redis):
-    """The same, with the pipeline's calls, which do not wait."""
-
-    def publish(self, name, data):
-        self.sent.append((name, data))
-
-
-async def test_the_pipeline_sends_what_group_send_does():
-    """The private names that `send_in_pipeline` uses still mean what they meant."""
+async def test_a_batch_sends_what_group_send_does():
+    """The private names that `send_batch` uses still mean what they meant."""
     layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"])
     hints = [{"group": f"group.{n}", "n": n} for n in range(64)]
-    publics, privates = [Redis(), Redis()], [Pipeline(), Pipeline()]
+    publics, privates = [Redis(), Redis()], [Redis(), Redis()]
     for shard, redis in zip(layer._get_layer()._shards, publics, strict=True):
         shard._redis = redis
     for hint in hints:
@@ -161,7 +207,7 @@ async def test_the_pipeline_sends_what_group_send_does():
 
     for shard, redis in zip(layer._get_layer()._shards, privates, strict=True):
         shard._redis = redis
-    await send_in_pipeline(layer, hints)
+    await send_batch(layer, hints)
 
     assert [redis.sent for redis in privates] == [redis.sent for redis in publics]
     assert all(redis.sent for redis in publics)
