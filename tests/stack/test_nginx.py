@@ -167,11 +167,30 @@ def test_media_files(stack: Stack, name: str, content_type: str) -> None:
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
 
 
-@pytest.mark.parametrize("path", ["/admin/login/", "/api/users/me/", "/static/no", "/nothing/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/login/",
+        "/api/docs/",
+        "/api/users/me/",
+        "/livez",
+        "/media/no",
+        "/nothing/",
+        "/static/admin/css/base.css",
+        "/static/no",
+        "/ws/nothing/",
+    ],
+)
 def test_security_headers(stack: Stack, path: str) -> None:
     """Each answer has each of them once, errors too."""
     headers = stack.nginx.request(path).headers
-    for name in ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"):
+    for name in (
+        "Content-Security-Policy",
+        "Permissions-Policy",
+        "Referrer-Policy",
+        "X-Content-Type-Options",
+        "X-Frame-Options",
+    ):
         assert len(headers.get_all(name)) == 1, name
     assert "/" not in headers["Server"]
 
@@ -183,6 +202,7 @@ def test_the_api_says_in_json_that_its_server_is_away(stack: Stack) -> None:
         assert answer.status == 502
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Retry-After"] == "5"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert json.loads(answer.body) == {"detail": "The server cannot answer at the moment."}
         assert stack.nginx.request("/admin/login/").status == 200
     began = time.monotonic()

@@ -48,6 +48,16 @@ def test_documentation_pages(db, client: Client, path: str):
         response.close()
 
 
+def test_the_icon(client: Client):
+    """Browsers ask for it whatever page they show."""
+    icon = client.get("/favicon.ico")
+    response = client.get(icon["Location"])
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "image/png"
+    response.close()
+
+
 def test_static_files(db, client: Client):
     """Static files are served without nginx too."""
     response = client.get("/static/admin/css/base.css")
