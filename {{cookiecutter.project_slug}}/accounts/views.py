@@ -80,7 +80,7 @@ class PostView(abc.ABC, generics.GenericAPIView):
 class PasswordView(PostView):
     """Change the password, which ends every token, and answer with a new pair."""
 
-    throttle_classes = [throttles.TokenThrottle]
+    throttle_classes = [throttles.TokenThrottle, throttles.PasswordThrottle]
     serializer_class = serializers.PasswordSerializer
 
     def perform(self, serializer: BaseSerializer) -> tokens.Tokens:

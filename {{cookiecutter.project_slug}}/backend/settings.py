@@ -332,11 +332,15 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.WriteThrottle"],
     "DEFAULT_THROTTLE_RATES": {
-        # Per address and, for signing in, per user name that is tried.
+        # Per address.
         "register": env.str("REGISTER_RATE", default="10/hour"),
         "token": env.str("TOKEN_RATE", default="20/min"),
+        # Per user, for signing in per user name that is tried.
         "token_user": env.str("TOKEN_USER_RATE", default="10/min"),
+        "ticket": env.str("TICKET_RATE", default="60/min"),
+        "write": env.str("WRITE_RATE", default="120/min"),
     },
     "NUM_PROXIES": 1 if TRUST_PROXY else 0,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.throttles import TicketThrottle
 from accounts.tokens import Access
 
 from . import tickets
@@ -30,6 +31,8 @@ class EventsView(APIView):
 
 class TicketView(APIView):
     """Tickets for sockets of the user who asks."""
+
+    throttle_classes = [TicketThrottle]
 
     @extend_schema(summary="Buy a ticket", request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:

@@ -1,10 +1,12 @@
-"""How often one may try to sign in or register."""
+"""How often one may try to sign in, register or change something."""
 
 import pytest
 from django.core.cache import caches
+from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
 from rest_framework.throttling import SimpleRateThrottle
 
+from accounts import tokens
 from accounts.models import User
 
 ADA = {"username": "ada", "password": "a-guess"}
@@ -13,7 +15,7 @@ ADA = {"username": "ada", "password": "a-guess"}
 @pytest.fixture(autouse=True)
 def rates(monkeypatch):
     """Three requests a minute of each kind."""
-    rates = {"register": "3/min", "token": "3/min", "token_user": "3/min"}
+    rates = dict.fromkeys(SimpleRateThrottle.THROTTLE_RATES, "3/min")
     monkeypatch.setattr(SimpleRateThrottle, "THROTTLE_RATES", rates)
     return rates
 
@@ -71,6 +73,21 @@ def test_a_forged_forwarded_header(db, anonymous: APIClient):
     assert statuses[-1] == 429
 
 
+def test_a_trusted_proxy(db, anonymous: APIClient, monkeypatch):
+    """Behind a proxy it is the address that the proxy saw which counts, not what a client added."""
+    monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
+
+    def address(seen: str, number: int) -> int:
+        return anonymous.post(
+            "/api/token/",
+            ADA | {"username": f"user{number}"},
+            headers={"x-forwarded-for": f"203.0.113.{number}, {seen}"},
+        ).status_code
+
+    assert [address("192.0.2.1", number) for number in range(4)] == [401, 401, 401, 429]
+    assert address("192.0.2.2", 5) == 401
+
+
 @pytest.mark.parametrize("path", ["refresh/", "verify/", "blacklist/"])
 def test_other_token_endpoints(db, anonymous: APIClient, path: str):
     """Guessing tokens is bounded as well."""
@@ -91,6 +108,39 @@ def test_password_change(api: APIClient):
     statuses = [api.post("/api/users/me/password/", {}).status_code for _ in range(4)]
 
     assert statuses == [400, 400, 400, 429]
+
+
+def test_password_change_from_many_addresses(api: APIClient, anonymous: APIClient, user: User):
+    """Nor do more addresses help; who guesses at signing in keeps nobody from a new password."""
+    for number in range(3):
+        sign_in(anonymous, f"192.0.2.{number}", username="ada")
+
+    statuses = [
+        api.post("/api/users/me/password/", {}, REMOTE_ADDR=f"198.51.100.{number}").status_code
+        for number in range(4)
+    ]
+
+    assert statuses == [400, 400, 400, 429]
+
+
+def test_writes(api: APIClient, other_user: User):
+    """One user may change something so often, from however many addresses, and read at will."""
+    statuses = [
+        api.patch("/api/users/me/", {}, REMOTE_ADDR=f"192.0.2.{number}").status_code
+        for number in range(4)
+    ]
+    other = APIClient(headers={"authorization": f"Bearer {tokens.issue(other_user).access}"})
+
+    assert statuses == [200, 200, 200, 429]
+    assert [api.get("/api/users/me/").status_code for _ in range(4)] == [200] * 4
+    assert other.patch("/api/users/me/", {}).status_code == 200
+
+
+def test_writes_without_a_token(anonymous: APIClient):
+    """A request that is refused anyway is not counted."""
+    statuses = [anonymous.patch("/api/users/me/", {}).status_code for _ in range(4)]
+
+    assert statuses == [401] * 4
 
 
 def test_an_unusable_body_is_counted(db, anonymous: APIClient):

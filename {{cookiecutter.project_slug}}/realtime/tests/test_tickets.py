@@ -7,6 +7,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 from django.utils import timezone
+from rest_framework.throttling import SimpleRateThrottle
 
 from accounts import tokens
 from accounts.tokens import InvalidToken
@@ -40,6 +41,18 @@ def test_a_ticket_is_sold_over_rest(api, user):
 def test_only_a_token_buys_a_ticket(anonymous):
     """Nobody gets one without signing in."""
     assert anonymous.post("/api/realtime/ticket/").status_code == 401
+
+
+def test_tickets_are_limited(api, monkeypatch):
+    """One user can buy only so many in a minute, from however many addresses."""
+    monkeypatch.setitem(SimpleRateThrottle.THROTTLE_RATES, "ticket", "3/min")
+    path = "/api/realtime/ticket/"
+
+    answers = [api.post(path, REMOTE_ADDR=f"192.0.2.{number}") for number in range(4)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert Ticket.objects.count() == 3
 
 
 async def test_a_ticket_opens_one_socket(ticket, access_token, hub):
