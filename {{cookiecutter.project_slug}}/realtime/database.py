@@ -6,6 +6,8 @@ its connections may live as long as its threads: they cannot leak.
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -15,8 +17,13 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import connections
 
+# Seconds for which a connection that has just worked is taken to work.
+HEALTHY_SECONDS = 1.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_thread = threading.local()
 
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,11 +53,15 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _with_connections(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    idle = time.monotonic() - getattr(_thread, "used_at", 0.0)
     for connection in connections.all(initialized_only=True):
         connection.close_if_unusable_or_obsolete()
+        # Django would ask the database whether it is there before each call: a query for a query.
+        connection.health_check_done |= idle < HEALTHY_SECONDS  # type: ignore[attr-defined]
     try:
         return function(*args, **kwargs)
     finally:
+        _thread.used_at = time.monotonic()
         for connection in connections.all(initialized_only=True):
             # CONN_MAX_AGE is 0 for the threads of requests, which come and go; these stay.
             connection.close_at = None

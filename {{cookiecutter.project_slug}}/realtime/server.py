@@ -127,6 +127,13 @@ class WebSocketProtocol(DaphneProtocol):
             return
         super().onMessage(payload, isBinary)
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Send what the application says, empty frames too, which Daphne drops."""
+        if message["type"] == "websocket.send" and not (message.get("text") or message.get("bytes")):
+            self.serverSend(message.get("text") or b"", message.get("text") is None)
+            return
+        super().handle_reply(message)
+
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
         """Send the usual way, unless the connection is being closed: autobahn would raise."""
         if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import OperationalError, models, router, transaction
+from django.db import OperationalError, connections, models, router, transaction
+from django.db.models.functions import Cast, Length
 
 from .frames import check_payload, encode, with_seq
 from .models import Entry, Stream
@@ -63,22 +64,15 @@ def append_all(
     alias = router.db_for_write(stream)
     pks = sorted(set(pks))
     with bounded_wait(f"{stream._meta.label} {pks[:5]}"), transaction.atomic(using=alias):
-        rows = _lock(stream, pks, alias)
-        if len(rows) < len(pks):
-            stream.ensure([pk for pk in pks if pk not in rows])
-            rows = _lock(stream, pks, alias)
-        for batch in _batches(pks):
-            stream._default_manager.using(alias).filter(pk__in=batch).update(
-                head=models.F("head") + 1
-            )
+        rows = _advance(stream, pks, alias)
+        if missing := [pk for pk in pks if pk not in rows]:
+            stream.ensure(missing)
+            rows |= _advance(stream, missing, alias)
         entries = entry._default_manager.using(alias).bulk_create(
-            [
-                entry(stream_id=pk, seq=rows[pk].head + 1, payload=dict(payload), **fields)
-                for pk in pks
-            ],
+            [entry(stream_id=pk, seq=rows[pk].head, payload=dict(payload), **fields) for pk in pks],
             batch_size=BATCH,
         )
-        hints = [hint(rows[pk], with_seq(text, rows[pk].head + 1), rows[pk].head + 1) for pk in pks]
+        hints = [hint(rows[pk], with_seq(text, rows[pk].head), rows[pk].head) for pk in pks]
         # A robust callback: a failing hint must not break the caller's other callbacks.
         transaction.on_commit(partial(publisher.publish, hints), using=alias, robust=True)
     return entries
@@ -188,21 +182,24 @@ def texts_after(stream: Stream, seq: int, limit: int, size: int) -> list[tuple[i
         stream: whose events.
         seq: the position.
         limit: how many events at most.
-        size: after how many characters to end; the event that exceeds it is still read.
+        size: after how many characters of payload to end; the event that exceeds it is included.
     """
-    rows = (
-        stream.entry_model()
-        ._default_manager.filter(stream=stream.pk, seq__gt=seq)
-        .order_by("seq")
-        .values_list("seq", "payload")[:limit]
+    entries = stream.entry_model()._default_manager.filter(
+        stream=stream.pk, seq__gt=seq, seq__lte=seq + limit
     )
-    texts = []
-    for number, payload in rows.iterator():
-        texts.append((number, with_seq(encode(payload), number)))
-        size -= len(texts[-1][1])
-        if size <= 0:
-            break
-    return texts
+    # Summed up by the database: a page of large events would be megabytes to read and throw away.
+    before = models.Window(
+        models.Sum(Length(Cast("payload", models.TextField()))),
+        order_by="seq",
+        frame=models.RowRange(end=-1),
+    )
+    rows = (
+        entries.annotate(before=before)
+        .filter(models.Q(before=None) | models.Q(before__lt=size))
+        .order_by("seq")
+        .values_list("seq", "payload")
+    )
+    return [(number, with_seq(encode(payload), number)) for number, payload in rows]
 
 
 def _publish_on_commit(stream: type[Stream], message: Hint) -> None:
@@ -214,16 +211,26 @@ def _publish_on_commit(stream: type[Stream], message: Hint) -> None:
         publisher.publish([message])
 
 
-def _lock(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, Stream]:
-    """Lock the rows in the order of their keys, so that two callers never wait for each other."""
-    return {
-        row.pk: row
-        for batch in _batches(pks)
-        for row in stream._default_manager.using(alias)
-        .select_for_update()
-        .filter(pk__in=batch)
-        .order_by("pk")
-    }
+def _advance(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, Stream]:
+    """Lock the rows and move their heads on by one; gives the rows as they are now."""
+    manager = stream._default_manager.using(alias)
+    if len(pks) == 1:
+        # What follows below, in one statement: Django's update gives no rows back.
+        name = connections[alias].ops.quote_name
+        sql = (
+            f"UPDATE {name(stream._meta.db_table)} SET head = head + 1 "  # noqa: S608
+            f"WHERE {name(str(stream._meta.pk.column))} = %s RETURNING *"
+        )
+        return {row.pk: row for row in manager.raw(sql, [pks[0]])}
+    rows = {}
+    for batch in _batches(pks):
+        # In the order of their keys, so that two callers never wait for each other.
+        for row in manager.select_for_update().filter(pk__in=batch).order_by("pk"):
+            row.head += 1
+            rows[row.pk] = row
+    for batch in _batches(pks):
+        manager.filter(pk__in=batch).update(head=models.F("head") + 1)
+    return rows
 
 
 def _is_lock_error(error: OperationalError) -> bool:

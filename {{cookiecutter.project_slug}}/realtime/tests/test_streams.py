@@ -163,7 +163,7 @@ def test_other_database_errors_are_not_disguised(user, monkeypatch):
     def fail(*args: object) -> None:
         raise OperationalError("disk I/O error")
 
-    monkeypatch.setattr(streams, "_lock", fail)
+    monkeypatch.setattr(streams, "_advance", fail)
 
     with pytest.raises(OperationalError, match="disk"):
         notify_user(user.pk, {"n": 1})
