@@ -129,7 +129,8 @@ class WebSocketProtocol(DaphneProtocol):
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         """Send what the application says, empty frames too, which Daphne drops."""
-        if message["type"] == "websocket.send" and not (message.get("text") or message.get("bytes")):
+        empty = not message.get("text") and not message.get("bytes")
+        if empty and message["type"] == "websocket.send":
             self.serverSend(message.get("text") or b"", message.get("text") is None)
             return
         super().handle_reply(message)
