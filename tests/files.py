@@ -45,9 +45,8 @@ ALWAYS = {
     "realtime/tests": """
         __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
         test_connections.py test_consumers.py test_database.py test_frames.py test_hub.py
-        test_listening.py
-        test_publisher.py test_readme.py test_recheck.py test_server.py test_streams.py
-        test_tickets.py
+        test_listening.py test_publisher.py test_readme.py test_recheck.py test_server.py
+        test_streams.py test_tickets.py
     """,
 }
 
