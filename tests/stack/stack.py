@@ -35,6 +35,7 @@ class Stack:
             "PYTHONPATH": f"{INSIDE}:{FAULTS_INSIDE}",
             "TRUST_PROXY": "on",
             "REALTIME_PING_SECONDS": "1",
+            "REGISTER_RATE": "10000/min",
             "TOKEN_RATE": "10000/min",
         }
         self.port = free_port()

@@ -1,0 +1,56 @@
+"""Starts a browser, and the servers that it visits."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from ..faults.project import Project
+from ..stack.stack import Stack
+from . import chromium
+from .chromium import Visitor
+
+
+# Not for the session: while Playwright runs, no other test of the process can have an event loop.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """The Chromium of this machine."""
+    executable = chromium.executable()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """nginx, Daphne, Gunicorn and Redis, running; a test that changes this mends it."""
+    project = Project(tmp_path_factory.mktemp("out"), use_chat=True)
+    stack = Stack(project, tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture(autouse=True)
+def logs(stack: Stack) -> Iterator[None]:
+    """Show the ends of the logs with a test that fails."""
+    yield
+    for process in stack.processes:
+        print(f"--- {process.name}", process.tail(), sep="\n")
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Callable[[str], Visitor]]:
+    """A function that sends somebody with a fresh browser to a server."""
+    visitors = []
+
+    def visitor(origin: str) -> Visitor:
+        visitors.append(Visitor(browser, origin))
+        return visitors[-1]
+
+    yield visitor
+    for each in visitors:
+        each.context.close()
