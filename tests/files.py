@@ -34,8 +34,8 @@ ALWAYS = {
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
-        listening.py models.py notification.py origin.py publisher.py retention.py routing.py
-        serializers.py server.py streams.py tickets.py urls.py views.py
+        listening.py metrics.py models.py notification.py origin.py publisher.py retention.py
+        routing.py serializers.py server.py streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """

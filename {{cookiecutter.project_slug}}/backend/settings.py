@@ -294,6 +294,8 @@ REALTIME_FRAMES_PER_SECOND = env.int("REALTIME_FRAMES_PER_SECOND", default=20)
 REALTIME_FRAMES_BURST = env.int("REALTIME_FRAMES_BURST", default=60)
 REALTIME_DATABASE_THREADS = env.int("REALTIME_DATABASE_THREADS", default=8)
 REALTIME_PING_SECONDS = env.int("REALTIME_PING_SECONDS", default=20)
+# Where each server process answers Prometheus; 0: nowhere.
+METRICS_PORT = env.int("METRICS_PORT", default=0)
 # What `trim_streams` keeps of each user's events; 0 means no limit.
 REALTIME_RETENTION_DAYS = env.float("REALTIME_RETENTION_DAYS", default=30)
 REALTIME_RETENTION_ENTRIES = env.int("REALTIME_RETENTION_ENTRIES", default=10_000)

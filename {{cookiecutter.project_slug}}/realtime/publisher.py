@@ -83,6 +83,10 @@ class Publisher:
         self._closing = False
         self._failing = False
 
+    def __len__(self) -> int:
+        """Count the hints that wait."""
+        return len(self._queue)
+
     def publish(self, hints: Sequence[Hint]) -> None:
         """Hand hints over to whoever follows their streams; never raises, nor waits for a Redis
         that does not answer."""

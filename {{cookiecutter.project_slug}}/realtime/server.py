@@ -22,6 +22,8 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 from django.conf import settings
 from twisted.internet import defer, tcp
 
+from . import metrics
+
 # Not __name__, which is __main__ where this module is the command.
 logger = logging.getLogger("realtime.server")
 
@@ -114,6 +116,12 @@ class WebSocketProtocol(DaphneProtocol):
         self._frames_counted_at = time.monotonic()
         return super().onConnect(request)
 
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
+        """Count what this server closed, by its own code, whatever the client made of that."""
+        if self.closedByMe:
+            metrics.CLOSED.labels(self.localCloseCode).inc()
+        super().onClose(wasClean, code, reason)
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         """Hand a frame on if the client may send it: Daphne's queue behind this has no bound."""
         if self.state != self.STATE_OPEN:
@@ -161,6 +169,7 @@ class Server(DaphneServer):
             "ready_callable": self._use_protocol,
         }
         super().__init__(*args, **options)
+        metrics.SOCKETS.set_function(self._count_sockets)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Offer the consumer the direct way to the socket."""
@@ -201,6 +210,12 @@ class Server(DaphneServer):
         await Hub.current().connections.close()
         logger.info("stopped after %s connections had ended", len(applications))
 
+    def _count_sockets(self) -> int:
+        return sum(
+            isinstance(protocol, WebSocketProtocol) and protocol.state == protocol.STATE_OPEN
+            for protocol in list(self.connections)
+        )
+
     def _use_protocol(self) -> None:
         # Daphne's `run` makes the factory itself, and calls this right before it starts.
         self.ws_factory.protocol = WebSocketProtocol
@@ -221,6 +236,8 @@ def main(arguments: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    if settings.METRICS_PORT:
+        metrics.serve(options.bind, settings.METRICS_PORT)
     Server(
         application,
         endpoints=build_endpoint_description_strings(host=options.bind, port=options.port),

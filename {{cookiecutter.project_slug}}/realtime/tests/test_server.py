@@ -9,6 +9,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 import websockets
@@ -33,9 +34,7 @@ async def server(process_environment, access_token, tmp_path):
     log = (tmp_path / "server.log").open("w")
 
     async def start(**environment):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         process = subprocess.Popen(  # noqa: ASYNC220
             [sys.executable, "-m", "realtime.server", "--port", str(port)],
             env=process_environment | {"REALTIME_TICK_SECONDS": "0.2"} | environment,
@@ -73,6 +72,13 @@ def connect(access_token):
             yield client
 
     return connect
+
+
+def free_port():
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 async def until_closed(client):
@@ -200,3 +206,23 @@ def test_runserver_runs_the_same_server():
     command: Any = load_command_class("realtime", "runserver")
 
     assert command.server_cls is Server
+
+
+async def test_prometheus_is_told_of_sockets_and_close_codes(server, connect):
+    """A port of its own, on request, counts the open sockets and those that were closed here."""
+    metrics = free_port()
+    _, port = await server(METRICS_PORT=str(metrics), REALTIME_MAX_FRAME_BYTES="1000")
+
+    def scrape():
+        with urlopen(f"http://127.0.0.1:{metrics}/metrics") as answer:
+            return answer.read().decode()
+
+    async with connect(port), connect(port) as client:
+        assert "\nrealtime_sockets 2.0\n" in await asyncio.to_thread(scrape)
+        await client.send("x" * 1001)
+        assert [frame async for frame in until_closed(client)] == []
+        async with asyncio.timeout(PATIENCE):
+            closed = 'realtime_closed_total{code="4413"} 1.0\n'
+            while closed not in await asyncio.to_thread(scrape):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert "\nrealtime_sockets 1.0\n" in await asyncio.to_thread(scrape)
