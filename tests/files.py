@@ -24,13 +24,13 @@ ALWAYS = {
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py health.py local_files.py masking.py policy.py settings.py
-        settings_test.py urls.py wsgi.py
+        __init__.py asgi.py health.py local_files.py masking.py policy.py requests.py
+        settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
         __init__.py test_headers.py test_health.py test_local_files.py test_masking.py
-        test_settings.py test_urls.py
+        test_requests.py test_settings.py test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py

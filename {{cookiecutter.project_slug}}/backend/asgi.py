@@ -5,10 +5,13 @@ import os
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 
+from .requests import Utf8ASGIRequest
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 
 # Consumers import models, so Django is set up before the routes are imported.
 http = get_asgi_application()
+http.request_class = Utf8ASGIRequest
 
 {% if cookiecutter.use_chat -%}
 import chat.routing
