@@ -24,8 +24,8 @@ class Cluster:
         self.folder = folder
         self.database_url = database_url
         self.redis = Redis("redis", folder)
-        #: Where the project's processes find Redis; a proxy's port where a test has one.
-        self.redis_port = self.redis.port
+        #: Where the project's processes find Redis; elsewhere where a test says so.
+        self.redis_url = f"redis://localhost:{self.redis.port}/0"
         self._processes: list[Process] = []
         self._desks = contextlib.AsyncExitStack()
         self._desk: Desk | None = None
@@ -83,8 +83,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of this cluster's processes."""
-        redis_url = f"redis://localhost:{self.redis_port}/0"
-        return self.project.environment(self.database_url, redis_url)
+        return self.project.environment(self.database_url, self.redis_url)
 
     async def close(self) -> None:
         """End every process."""

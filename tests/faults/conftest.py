@@ -27,6 +27,7 @@ FAULTS = {
     10: "transactions in opposite orders; a stream's row held",
     11: "trim, restore, new epoch and deletion during replay",
     12: "every kind of caller; 10,000 calls",
+    13: "Redis master and a Sentinel killed; a replica takes over",
 }
 TEST_SECONDS = 240
 TABLE = Path(__file__).resolve().parents[2] / ".cache" / "faults.md"

@@ -17,15 +17,18 @@ from .project import Project
 
 
 class Redis(Process):
-    """A redis-server that stores nothing."""
+    """A redis-server that stores nothing; with a password, it also gives that to its master."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, password: str = "") -> None:
         super().__init__(name, folder)
         self.port = free_port()
+        self.password = password
         self.command = [
             *(redis_server(), "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--save", "", "--appendonly", "no", "--dir", str(folder)),
         ]
+        if password:
+            self.command += ["--requirepass", password, "--masterauth", password]
         self.options = {}
 
     def answers(self) -> bool:
@@ -38,8 +41,11 @@ class Redis(Process):
     def ask(self, command: str) -> str:
         """Send a command and give its answer, with the protocol's own marks taken off."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-            connection.sendall(command.encode() + b"\r\n")
+            login = f"AUTH {self.password}\r\n" if self.password else ""
+            connection.sendall(f"{login}{command}\r\n".encode())
             with connection.makefile("rb") as answer:
+                if login:
+                    answer.readline()
                 line = answer.readline().decode().rstrip()
                 if line.startswith("$"):
                     return answer.read(int(line[1:])).decode()
@@ -50,6 +56,29 @@ class Redis(Process):
     def connections(self) -> int:
         """Count the clients that are connected, without this question's own connection."""
         return len(self.ask("CLIENT LIST").splitlines()) - 1
+
+
+class Sentinel(Redis):
+    """Watches a master together with other Sentinels, and puts a replica in its place."""
+
+    def __init__(self, name: str, folder: Path, master: Redis, password: str) -> None:
+        super().__init__(name, folder, password)
+        conf = folder / f"{name}.conf"
+        conf.write_text(
+            f"bind 127.0.0.1\nport {self.port}\ndir {folder}\n"
+            f"requirepass {password}\nsentinel sentinel-pass {password}\n"
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 2\n"
+            f"sentinel auth-pass mymaster {master.password}\n"
+            "sentinel down-after-milliseconds mymaster 1000\n"
+            "sentinel failover-timeout mymaster 10000\n"
+        )
+        self.command = [redis_server(), str(conf), "--sentinel"]
+
+    def sees(self) -> dict[str, str]:
+        """Give what it knows of the master: its status and address, and who else is there."""
+        line = re.search(r"^master0:(.*?)\r?$", self.ask("INFO sentinel"), re.MULTILINE)
+        assert line, "it knows no master"
+        return dict(part.split("=") for part in line[1].split(","))
 
 
 def redis_server() -> str:

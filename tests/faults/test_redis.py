@@ -38,7 +38,7 @@ async def test_idle_socket(cluster: Cluster, ledger: Ledger) -> None:
 async def test_black_hole(cluster: Cluster, ledger: Ledger) -> None:
     """With Redis in a black hole events come by the tick, and live again once it is over."""
     async with Proxy(cluster.redis.port) as proxy:
-        cluster.redis_port = proxy.port
+        cluster.redis_url = f"redis://localhost:{proxy.port}/0"
         daphnes = await cluster.start(daphnes=2)
         people = await cluster.people(20)
         async with devices(people, daphnes) as clients:

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from .redis_urls import Pool
+
 #: How long `/readyz` waits for all of its checks together.
 READY_TIMEOUT_SECONDS = 3
 
@@ -64,5 +66,6 @@ def check_database() -> None:
 def check_redis() -> None:
     """Ping every configured Redis; raises what the client raises."""
     for url in settings.REDIS_URLS:
-        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        pool = Pool.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        with redis.Redis.from_pool(pool) as client:
             client.ping()

@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
+from backend import redis_urls
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -237,7 +239,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis: the channel layer and the cache, each in memory where there is none
 
-REDIS_URLS = env.list("REDIS_URL", cast=str.strip, default=[])
+REDIS_URLS = redis_urls.split(env.str("REDIS_URL", default=""))
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
@@ -245,8 +247,8 @@ if REDIS_URLS:
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {
                 "hosts": [
-                    {
-                        "address": url,
+                    redis_urls.layer_host(url)
+                    | {
                         "socket_connect_timeout": 2,
                         "socket_timeout": 5,
                         "socket_keepalive": True,
@@ -261,9 +263,11 @@ if REDIS_URLS:
     CACHES: dict[str, dict[str, Any]] = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            # Several locations would mean replicas of the first.
-            "LOCATION": REDIS_URLS[0],
+            # In a list, since Django would split a string at its commas; of the first alone, since
+            # others would mean its replicas.
+            "LOCATION": REDIS_URLS[:1],
             "OPTIONS": {
+                "pool_class": "backend.redis_urls.Pool",
                 "socket_connect_timeout": 1,
                 "socket_timeout": 1,
                 "retry": Retry(NoBackoff(), 0),

@@ -167,7 +167,25 @@ def test_with_redis(load):
     assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
     addresses = [host["address"] for host in layer["CONFIG"]["hosts"]]
     assert addresses == ["redis://one:6379/0", "redis://two:6379/0"]
-    assert settings["CACHES"]["default"]["LOCATION"] == "redis://one:6379/0"
+    assert settings["CACHES"]["default"]["LOCATION"] == ["redis://one:6379/0"]
+
+
+def test_with_sentinels(load):
+    """One URL of several Sentinels is one host of the channel layer, and one of the cache."""
+    url = "redis+sentinel://:secret@one,two/mymaster"
+
+    settings = load(REDIS_URL=url)
+
+    (host,) = settings["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
+    assert host["sentinels"] == [("one", 26379), ("two", 26379)]
+    assert host["socket_timeout"] == 5
+    assert settings["CACHES"]["default"]["LOCATION"] == [url]
+
+
+def test_a_bad_redis_url(load):
+    """What cannot be used as a Redis is refused at the start."""
+    with pytest.raises(ImproperlyConfigured, match=r"REDIS_URL holds localhost:6379"):
+        load(REDIS_URL="localhost:6379")
 
 
 def test_the_env_file(load, tmp_path: Path):

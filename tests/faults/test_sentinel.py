@@ -1,0 +1,68 @@
+"""A master of Redis dies, and Sentinel puts its replica in its place."""
+
+import asyncio
+
+import pytest
+
+from .cluster import Cluster, devices
+from .ledger import Ledger
+from .servers import Redis, Sentinel
+from .test_redis import CALL_SECONDS, MARGIN_SECONDS, TICK_SECONDS, ids, live
+
+PASSWORD, SENTINEL_PASSWORD = "of-the-servers", "of-the-sentinels"
+FAILOVER_SECONDS = 60
+
+
+@pytest.mark.fault(13)
+async def test_failover(cluster: Cluster, ledger: Ledger) -> None:
+    """Events that are sent while there is no master arrive; then all is live on the new one."""
+    cluster.redis = Redis("master", cluster.folder, PASSWORD)
+    replica = Redis("replica", cluster.folder, PASSWORD)
+    replica.command += ["--replicaof", "127.0.0.1", str(cluster.redis.port)]
+    sentinels = [
+        Sentinel(f"sentinel-{number}", cluster.folder, cluster.redis, SENTINEL_PASSWORD)
+        for number in range(3)
+    ]
+    addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+    cluster.redis_url = (
+        f"redis+sentinel://:{PASSWORD}@{addresses}/mymaster/0?sentinel_password={SENTINEL_PASSWORD}"
+    )
+    for process in (replica, *sentinels):
+        await cluster.run(process)
+    daphnes = await cluster.start(daphnes=2)
+    for sentinel in sentinels:
+        await seen(sentinel, status="ok", slaves="1", sentinels="3")
+
+    people = await cluster.people(20)
+    async with devices(people, daphnes) as clients:
+        publishing = await cluster.begin("publish", users=ids(people), rate=100)
+        await publishing.until_noted(200)
+
+        # The first Sentinel, which everyone asks first, goes down with the machine of the master.
+        cluster.redis.kill()
+        sentinels[0].kill()
+        await seen(sentinels[1], address=f"127.0.0.1:{replica.port}")
+        await publishing.stop()
+        took = await clients.caught_up(await cluster.heads(people), within=30)
+        ledger.recovered(took)
+        assert took < TICK_SECONDS + MARGIN_SECONDS
+
+        again = await cluster.begin("publish", users=ids(people), rate=100)
+        await live(clients)
+        await again.stop()
+        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+
+        # The cache has moved as well: a request has been counted on the new master.
+        assert daphnes[0].request("GET", "/readyz")[0] == 200
+        daphnes[0].request("POST", "/api/token/")
+        assert int(replica.ask("DBSIZE")) > 0
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert max(note["seconds"] for note in publishing.notes + again.notes) < CALL_SECONDS
+
+
+async def seen(sentinel: Sentinel, **facts: str) -> None:
+    """Wait until a Sentinel knows these facts about the master."""
+    async with asyncio.timeout(FAILOVER_SECONDS):
+        while not facts.items() <= sentinel.sees().items():
+            await asyncio.sleep(0.1)
