@@ -7,8 +7,8 @@ ALWAYS = {
     ".": """
         .dockerignore .editorconfig .env .env.example .gitignore .pre-commit-config.yaml Dockerfile
         LICENSE Makefile README.md api.http api.http.example asyncapi.yaml conftest.py
-        docker-compose.yml manage.py pyproject.toml requirements-dev.in requirements-dev.txt
-        requirements.in requirements.txt
+        docker-compose.yml docker-stack.yml manage.py pyproject.toml requirements-dev.in
+        requirements-dev.txt requirements.in requirements.txt
     """,
     ".github": "dependabot.yml",
     ".github/workflows": "ci.yml",
@@ -24,13 +24,13 @@ ALWAYS = {
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py health.py local_files.py masking.py policy.py requests.py
+        __init__.py asgi.py health.py local_files.py masking.py policy.py redis_urls.py requests.py
         settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
         __init__.py test_headers.py test_health.py test_local_files.py test_masking.py
-        test_requests.py test_settings.py test_urls.py
+        test_redis_urls.py test_requests.py test_settings.py test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py

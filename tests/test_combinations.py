@@ -10,7 +10,7 @@ import tomllib
 import yaml
 
 from .files import expected_files
-from .template import COMBINATIONS, OPTIONS, TOOLS, files, render, run, title
+from .template import COMBINATIONS, OPTIONS, PROJECT, TOOLS, files, render, run, title
 
 
 @pytest.fixture(
@@ -53,8 +53,9 @@ def test_every_file_parses(project: Path) -> None:
         ".json": json.loads,
         ".py": ast.parse,
         ".toml": tomllib.loads,
-        ".yaml": yaml.safe_load,
-        ".yml": yaml.safe_load,
+        # Without making objects of it: Compose has tags of its own.
+        ".yaml": yaml.compose,
+        ".yml": yaml.compose,
     }
     for name in files(project):
         parse = parsers.get(Path(name).suffix)
@@ -75,6 +76,18 @@ def test_python_is_formatted_and_clean(project: Path) -> None:
     for command in (["format", "--check"], ["check"]):
         done = run([TOOLS / "ruff", *command, "--no-cache", project])
         assert done.returncode == 0, done.stdout
+
+
+def test_the_dockerfile_is_clean(project: Path) -> None:
+    """Hadolint finds nothing to complain of."""
+    done = run([TOOLS / "hadolint", project / "Dockerfile"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_there_is_one_nginx_conf(project: Path, combination: dict) -> None:
+    """No answer changes it, so that what its tests show holds for every combination."""
+    if combination["use_nginx"]:
+        assert (project / "nginx.conf").read_text() == (PROJECT / "nginx.conf").read_text()
 
 
 def test_workflows_are_correct_and_safe(project: Path) -> None:

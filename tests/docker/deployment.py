@@ -44,9 +44,9 @@ class Deployment:
         """Run manage.py in the container of Gunicorn."""
         return self.compose("exec", "-T", "wsgi", "python", "manage.py", *words)
 
-    def command(self, *words: str) -> str:
+    def command(self, *words: str, **variables: str) -> str:
         """Run a command in the project and give what it prints; it must succeed."""
-        done = run(list(words), cwd=self.project, env=self.environment)
+        done = run(list(words), cwd=self.project, env=self.environment | variables)
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
         return done.stdout
 
@@ -104,6 +104,19 @@ class Deployment:
                 return True
         except (OSError, InvalidHandshake):
             return False
+
+    def upstream(self, service: str) -> str:
+        """Give the address of the one container of a service."""
+        (container,) = self.compose("ps", "--quiet", service).split()
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return self.command("docker", "inspect", "--format", template, container).strip()
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Edit a file of the project."""
+        file = self.project / name
+        text = file.read_text()
+        assert text.count(old) == 1, f"{name}: {old}"
+        file.write_text(text.replace(old, new))
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition of the containers comes true."""

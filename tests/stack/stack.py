@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,19 @@ class Stack:
             for address in ("127.0.0.1", "127.0.0.2")
         ]
         self.wsgi = Gunicorn("gunicorn", folder, project, self.environment)
-        self.names = NameServer({"backend": ["127.0.0.1"], "wsgi": ["127.0.0.1"]})
+        self.names = NameServer(
+            {"backend": ["127.0.0.1"], "sockets": ["127.0.0.2"], "wsgi": ["127.0.0.1"]}
+        )
         self.nginx = self.make_nginx()
 
-    def make_nginx(self, tls: bool = False) -> Nginx:
-        """Make an nginx in front of this stack."""
-        ports = {"backend": self.port, "wsgi": self.wsgi.port}
-        return Nginx(self.folder, self.project.folder / "nginx.conf", ports, self.names, tls)
+    def make_nginx(self, name: str = "nginx", changes: Mapping[str, str] | None = None) -> Nginx:
+        """Make an nginx in front of this stack, with some parts of nginx.conf replaced."""
+        text = (self.project.folder / "nginx.conf").read_text("utf-8")
+        for old, new in (changes or {}).items():
+            assert old in text, old
+            text = text.replace(old, new)
+        ports = {"backend:8000": self.port, "sockets:8000": self.port, "wsgi:8001": self.wsgi.port}
+        return Nginx(name, self.folder, text, ports, self.names)
 
     def start(self) -> None:
         """Start everything, one Daphne, and wait until nginx has found it."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import time
@@ -15,7 +16,18 @@ from websockets.sync.client import ClientConnection, connect
 
 from ..faults.clients import Person
 from ..template import TOOLS, run
+from .servers import Nginx
 from .stack import INSIDE, Stack
+
+SECURITY_HEADERS = [
+    "Content-Security-Policy",
+    "Permissions-Policy",
+    "Referrer-Policy",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+]
+# An index of HPACK's static table.
+STATUS_200 = 0x88
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +117,80 @@ def test_credentials_are_limited(stack: Stack) -> None:
     refused = next(answer for answer in answers if answer.status == 429)
     assert json.loads(refused.body) == {"detail": "Too many requests from this address."}
     assert refused.headers["Retry-After"] == "5"
+    assert not unsecured(refused.headers)
     assert not refused.signed
     assert sum(answer.status != 429 for answer in answers) >= 30
     assert stack.nginx.request("/api/token/", source="127.0.0.10").status == 405
     assert stack.nginx.request("/api/users/me/", source="127.0.0.9").status == 401
+
+
+@contextlib.contextmanager
+def changed(stack: Stack, name: str, changes: dict[str, str]) -> Iterator[Nginx]:
+    """Run one more nginx, with parts of nginx.conf replaced: limits that a test can reach, say."""
+    nginx = stack.make_nginx(name, changes)
+    stack.run(nginx)
+    try:
+        yield nginx
+    finally:
+        nginx.stop()
+
+
+def test_handshakes_are_limited(stack: Stack, alice: Person) -> None:
+    """Who opens sockets too fast gets 429 and is told when to come back; others are let in."""
+    limits = {"rate=50r/s": "rate=1r/s", "burst=500": "burst=5"}
+    with changed(stack, "nginx-rate", limits) as nginx:
+        stack.until(lambda: opens(nginx.socket_url(alice.token)))
+        refusals = [refusal(nginx, alice, "127.0.0.11") for _ in range(30)]
+        assert refusals[:6] == [None] * 6
+        refused = next(each for each in refusals if each)
+        assert refused.status_code == 429
+        assert refused.headers["Retry-After"] == "5"
+        assert not unsecured(refused.headers)
+        assert refusal(nginx, alice, "127.0.0.12") is None
+
+
+def test_sockets_are_limited(stack: Stack, alice: Person) -> None:
+    """An address has only so many sockets open at once, and others have theirs."""
+    limits = {"limit_conn open_sockets 1000": "limit_conn open_sockets 3"}
+    with changed(stack, "nginx-connections", limits) as nginx:
+        stack.until(lambda: opens(nginx.socket_url(alice.token)))
+        with contextlib.ExitStack() as sockets:
+            for _ in range(3):
+                url = nginx.socket_url(alice.token)
+                sockets.enter_context(connect(url, proxy=None, source_address=("127.0.0.13", 0)))
+            assert refusal(nginx, alice, "127.0.0.13").status_code == 429
+            assert refusal(nginx, alice, "127.0.0.14") is None
+        stack.until(lambda: refusal(nginx, alice, "127.0.0.13") is None)
+
+
+def refusal(nginx: Nginx, person: Person, source: str) -> websockets.Response | None:
+    """Try to open a socket from an address, and give the answer if it is refused."""
+    url = nginx.socket_url(person.token)
+    try:
+        with connect(url, proxy=None, source_address=(source, 0)):
+            return None
+    except websockets.InvalidStatus as refused:
+        return refused.response
+
+
+def test_sockets_can_have_a_daphne_of_their_own(stack: Stack, alice: Person) -> None:
+    """With one line changed sockets are `sockets`' and the API is `backend`'s, as one system."""
+    line = "server backend:8000 resolve;  # or "
+    first, second = stack.backends
+    stack.run(second)
+    with changed(stack, "nginx-sockets", {line: line.replace("backend", "sockets")}) as nginx:
+        try:
+            stack.until(lambda: opens(nginx.socket_url(alice.token)))
+            assert nginx.request("/api/users/me/").signed["address"] == first.address
+            with connect(nginx.socket_url(alice.token), proxy=None) as ws:
+                ws.recv(timeout=10)
+                stack.nginx.request(f"/newsroom/sync/{alice.id}/9/")
+                assert json.loads(ws.recv(timeout=10))["number"] == 9
+            log = nginx.log.read_text()
+            assert f"upstream {second.address}:" in log
+            assert not re.search(rf'"GET /ws/.* 101 .* upstream {first.address}:', log)
+        finally:
+            second.stop()
 
 
 def test_large_bodies_are_refused(stack: Stack) -> None:
@@ -116,6 +198,7 @@ def test_large_bodies_are_refused(stack: Stack) -> None:
     answer = stack.nginx.request("/api/users/me/", "PATCH", "x" * (1 << 20))
     assert answer.status == 413
     assert json.loads(answer.body) == {"detail": "The body of the request is too large."}
+    assert not unsecured(answer.headers)
 
 
 def test_tokens_stay_out_of_the_log(stack: Stack, alice: Person) -> None:
@@ -153,6 +236,8 @@ def test_static_files(stack: Stack) -> None:
     ("name", "content_type"),
     [
         ("page.html", "application/octet-stream"),
+        ("page.xhtml", "application/octet-stream"),
+        ("script.js", "application/octet-stream"),
         ("drawing.svg", "application/octet-stream"),
         ("photo.png", "image/png"),
     ],
@@ -184,18 +269,11 @@ def test_media_files(stack: Stack, name: str, content_type: str) -> None:
 def test_security_headers(stack: Stack, path: str) -> None:
     """Each answer has each of them once, errors too."""
     headers = stack.nginx.request(path).headers
-    for name in (
-        "Content-Security-Policy",
-        "Permissions-Policy",
-        "Referrer-Policy",
-        "X-Content-Type-Options",
-        "X-Frame-Options",
-    ):
-        assert len(headers.get_all(name)) == 1, name
+    assert not unsecured(headers)
     assert "/" not in headers["Server"]
 
 
-def test_the_api_says_in_json_that_its_server_is_away(stack: Stack) -> None:
+def test_the_api_says_in_json_that_its_server_is_away(stack: Stack, alice: Person) -> None:
     """While Daphne is down the API answers 502 in JSON and the rest works; then all recovers."""
     with stopped(stack):
         answer = stack.nginx.request("/api/users/me/")
@@ -203,10 +281,13 @@ def test_the_api_says_in_json_that_its_server_is_away(stack: Stack) -> None:
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Retry-After"] == "5"
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert not unsecured(answer.headers)
         assert json.loads(answer.body) == {"detail": "The server cannot answer at the moment."}
         assert stack.nginx.request("/admin/login/").status == 200
+        assert refusal(stack.nginx, alice, "127.0.0.1").status_code == 502
     began = time.monotonic()
     stack.until(lambda: stack.status("/api/users/me/") == 401)
+    assert refusal(stack.nginx, alice, "127.0.0.1") is None
     assert time.monotonic() - began < 5
 
 
@@ -220,7 +301,7 @@ def test_tls(stack: Stack, alice: Person) -> None:
     """With the TLS lines taken in nginx speaks HTTPS, HTTP/2 and wss, and sends http there."""
     certificates = stack.folder / "certificates"
     run([stack.project.python, INSIDE / "certificate.py", certificates]).check_returncode()
-    nginx = stack.make_nginx(tls=True)
+    nginx = stack.make_nginx("nginx-tls", {"#tls ": ""})
     tested = run([*nginx.command, "-t"])
     assert tested.returncode == 0, tested.stdout
     assert "[warn]" not in tested.stdout
@@ -229,6 +310,7 @@ def test_tls(stack: Stack, alice: Person) -> None:
         moved = nginx.request("/api/users/me/?a=b", Host="localhost")
         assert moved.status == 308
         assert moved.headers["Location"] == "https://localhost/api/users/me/?a=b"
+        assert not unsecured(moved.headers)
 
         context = ssl.create_default_context(cafile=certificates / "fullchain.pem")
         address = f"wss://localhost:{nginx.tls_port}/ws/realtime/?token={alice.token}"
@@ -240,11 +322,39 @@ def test_tls(stack: Stack, alice: Person) -> None:
             context.wrap_socket(plain, server_hostname="localhost") as secure,
         ):
             assert secure.selected_alpn_protocol() == "h2"
+            assert http2_status(secure, b"/livez") == STATUS_200
     finally:
         nginx.stop()
 
 
-def opens(address: str, context: ssl.SSLContext) -> bool:
+def unsecured(headers: Any) -> list[str]:
+    """Give the security headers that an answer does not have exactly once."""
+    return [name for name in SECURITY_HEADERS if len(headers.get_all(name) or []) != 1]
+
+
+def http2_status(connection: ssl.SSLSocket, path: bytes) -> int:
+    """Send a request over HTTP/2 and give the first byte of the answer's headers (RFC 7541)."""
+    fields = b"\x82\x87"  # GET, https
+    for index, value in ((1, b"localhost"), (4, path)):
+        fields += bytes([index, len(value)]) + value
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(0x4, 0, 0, b""))
+    connection.sendall(frame(0x1, 0x5, 1, fields))
+    with connection.makefile("rb") as answer:
+        while True:
+            head = answer.read(9)
+            block = answer.read(int.from_bytes(head[:3]))
+            if head[3] == 0x1:
+                # The table of names may change its size first.
+                return block.lstrip(bytes(range(0x20, 0x40)))[0]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Give a frame of HTTP/2 (RFC 9113, section 4.1)."""
+    head = len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4)
+    return head + payload
+
+
+def opens(address: str, context: ssl.SSLContext | None = None) -> bool:
     """Say whether a socket opens and is told that it is ready."""
     try:
         with connect(address, ssl=context, proxy=None) as ws:
