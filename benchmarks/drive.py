@@ -3,20 +3,21 @@
     python drive.py users COUNT
     python drive.py room COUNT
     python drive.py notify COUNT RATE IDS
+    python drive.py store COUNT RATE IDS
 
-The folder holds `side.py` with `make_users(count)`, `send_to_room(texts)` and
-`notify(user_id, text)`. `users` prints a line "<user id> <access token>" for each user. The other
-two send COUNT messages: to the room, or in turn to the users whose ids are in the file IDS, at RATE
-messages per second (0 for as fast as it goes). `generator.c` explains the text of a message.
+The folder holds `side.py` with `make_users(count)`, `send_to_room(texts)`, `notify(user_id, text)`
+and, where a message can be stored, `store(user_id, text)`. `users` prints a line "<user id> <access
+token>" for each user. The others send COUNT messages: to the room, or in turn to the users whose
+ids are in the file IDS, at RATE messages per second (0 for as fast as it goes). `generator.c`
+explains the text of a message.
 """
 
 import importlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import django
 
@@ -34,13 +35,15 @@ def texts(count: int) -> Iterator[str]:
         yield text(number)
 
 
-def notify_all(side: ModuleType, count: int, rate: float, user_ids: list[int]) -> None:
+def send_all(
+    send: Callable[[int, str], None], count: int, rate: float, user_ids: list[int]
+) -> None:
     """Send to one user after the other, at the given rate."""
     start = time.monotonic()
     for number in range(count):
         if rate:
             time.sleep(max(0.0, start + number / rate - time.monotonic()))
-        side.notify(user_ids[number % len(user_ids)], text(number // len(user_ids)))
+        send(user_ids[number % len(user_ids)], text(number // len(user_ids)))
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
     if what == "room":
         side.send_to_room(texts(int(count)))
     else:
-        notify_all(side, int(count), float(rest[0]), user_ids)
+        send_all(getattr(side, what), int(count), float(rest[0]), user_ids)
     print(json.dumps({"started_at": started_at, "finished_at": time.monotonic_ns()}))
 
 

@@ -87,25 +87,31 @@ print(json.dumps({"Python": platform.python_version(),
 """
 
 
-def write_readme(text: str, about: dict[str, str], *, quick: bool) -> None:
-    """Put a table where the marks are in README.md."""
+def write_readme(
+    text: str, about: dict[str, str], *, quick: bool, marks: tuple[str, str] = MARKS
+) -> None:
+    """Put a table between two marks in README.md, with what was measured on what."""
     runs = "Measured once, with `--quick`," if quick else "Measured"
-    before, _, rest = README.read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
+    before, _, rest = README.read_text().partition(marks[0])
+    after = rest.partition(marks[1])[2]
     versions = ", ".join(
         f"{name} {version}" for name, version in about.items() if name != "machine"
     )
     README.write_text(
-        f"{before}{MARKS[0]}\n\n{text}\n\n{runs} on: {about['machine']}; {versions}.\n\n"
-        f"{MARKS[1]}{after}"
+        f"{before}{marks[0]}\n\n{text}\n\n{runs} on: {about['machine']}; {versions}.\n\n"
+        f"{marks[1]}{after}"
     )
+
+
+def shown(value: float) -> str:
+    """Three digits that count, or all before the point."""
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 
 def _cell(figure: dict[str, float] | None) -> str:
     if figure is None:
         return ""
-    value = figure["median"]
-    text = f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+    text = shown(figure["median"])
     if figure["lost"]:
         text += f" ({figure['lost'] / figure['expected']:.0%} lost)" if figure["expected"] else " ✗"
     return text

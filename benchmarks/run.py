@@ -1,6 +1,6 @@
 """Measures the rendered server beside the Channels tutorial and Socket.IO.
 
-    python benchmarks/run.py [--quick] [--only WORKLOAD...] [--sides SIDE...] [--write]
+    python benchmarks/run.py [--quick] [--only WORKLOAD...] [--sides SIDE...] [--steps] [--write]
 
 It renders the template, installs the servers into `benchmarks/build/`, measures them in turn,
 prints a table and writes `benchmarks/results.json`. README.md says what is measured and how. Needs
@@ -33,6 +33,7 @@ from processes import (
 )
 from report import Samples, describe, medians, table, write_readme
 from sides import PROJECT, Running, all_sides, environment, make_users
+from steps import STEPS, report_steps, step_servers
 from workloads import WORKLOADS, Sample, Workload, baseline
 
 TEMPLATE = HERE.parent
@@ -48,11 +49,11 @@ def measure_all(
 ) -> Samples:
     """Every workload on every side, in turns, so that a slow minute of the machine hits all."""
     turns = [
-        (workload, servers[side, workload.database])
+        (workload, servers[side, workload.setup])
         for _ in range(1 if quick else REPETITIONS)
         for workload in workloads
         for side in workload.sides
-        if (side, workload.database) in servers
+        if (side, workload.setup) in servers
     ]
     samples: Samples = {}
     for number, (workload, server) in enumerate(turns, 1):
@@ -79,6 +80,7 @@ def measure(workload: Workload, server: Running, quick: bool) -> Sample:
             since, core, own = time.monotonic(), busy_seconds(SERVER_CORE), cpu_seconds(server.pid)
             sample = workload.measure(server, quick)
             foreign = busy_seconds(SERVER_CORE) - core - (cpu_seconds(server.pid) - own)
+            foreign -= sample.get("second_server_seconds", 0.0)
             sample["disturbance"] = round(max(0.0, foreign / (time.monotonic() - since)), 3)
         tries.append(sample)
     return min(tries, key=lambda sample: sample["disturbance"])
@@ -141,9 +143,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="once and shortly, to try it out")
     parser.add_argument("--only", nargs="+", metavar="WORKLOAD", help="measure only these")
     parser.add_argument("--sides", nargs="+", metavar="SIDE", help="measure only these")
+    parser.add_argument("--steps", action="store_true", help="measure from one process to many")
     parser.add_argument("--python", type=Path, help="a Python that has the requirements already")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args()
+    if options.steps and options.quick and options.write:
+        parser.error("--steps --write puts medians into the project's README: not with --quick")
     if SERVER_CORE == LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for the server, one for its load.")
 
@@ -185,6 +190,11 @@ def run(options: argparse.Namespace) -> None:
         baselines = {
             workload.name: rate for workload in workloads if (rate := baseline(workload.name))
         }
+        if options.steps:
+            samples = measure_all(step_servers(servers), STEPS, options.quick)
+            about = describe(python)
+            report_steps(samples, about, quick=options.quick, write=options.write)
+            return
         samples = measure_all(measured, workloads, options.quick)
 
     figures, about = medians(samples, workloads), describe(python)

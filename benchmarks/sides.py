@@ -110,21 +110,19 @@ class Running:
     pid: int = 0
 
     @contextmanager
-    def served(self) -> Iterator["Running"]:
+    def served(self, core: int = SERVER_CORE) -> Iterator["Running"]:
         """Run the server for as long as the block lasts."""
         self.port = free_port()
         command = [part.format(port=self.port) for part in self.side.serve]
         options = {"cwd": self.side.folder, "env": self.environment}
-        with process(
-            command, SERVER_CORE, log=BUILD / f"{self.side.name}.log", **options
-        ) as running:
+        with process(command, core, log=BUILD / f"{self.side.name}.log", **options) as running:
             wait_for_port(self.port, running)
             self.pid = running.pid
             yield self
 
     def targets(self, pattern: str, count: int, first: int = 0) -> Path:
         """A file with a request target for each of some users."""
-        path = BUILD / "targets.txt"
+        path = BUILD / f"targets-{first}.txt"
         users = self.users[first : first + count]
         path.write_text("".join(pattern.format(token=token) + "\n" for _, token in users))
         return path

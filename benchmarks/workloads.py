@@ -38,7 +38,8 @@ class Workload:
     figure: str = "per_second"
     smaller_is_better: bool = False
     sides: tuple[str, ...] = ("rendered", "tutorial", "socketio")
-    database: str = "postgresql"
+    # Which of a side's servers.
+    setup: str = "postgresql"
     # What the rendered server's figure shall be, as a multiple of a side's or other workload's.
     wanted: dict[str, float] = field(default_factory=dict)
 
@@ -67,10 +68,10 @@ def burst(server: Running, _quick: bool) -> Sample:
     with generator(server.port, server.side.kind, "count", targets, *expected) as seen:
         next(seen)
         sent = server.send("room", str(BURST_MESSAGES))
-        return _rated(next(seen), sent)
+        return rated(next(seen), sent)
 
 
-def targeted(rate: int, messages: dict[str, int]) -> Measure:
+def targeted(rate: int, messages: dict[str, int], send: str = "notify") -> Measure:
     """Messages to single users from one synchronous process; rate 0 is as fast as it goes."""
 
     def measure(server: Running, quick: bool) -> Sample:
@@ -83,8 +84,8 @@ def targeted(rate: int, messages: dict[str, int]) -> Measure:
         expected = ["-e", str(count), "-q", QUIET_SECONDS]
         with generator(server.port, server.side.kind, "count", targets, *expected) as seen:
             next(seen)
-            sent = server.send("notify", str(count), str(rate), str(ids))
-            return _rated(next(seen), sent)
+            sent = server.send(send, str(count), str(rate), str(ids))
+            return rated(next(seen), sent)
 
     return measure
 
@@ -133,8 +134,8 @@ def baseline(name: str) -> float | None:
             return next(seen)["per_second"]
 
 
-def _rated(sample: Sample, sent: dict[str, int]) -> Sample:
-    # From the sender's first call to the arrival of the last message.
+def rated(sample: Sample, sent: dict[str, int]) -> Sample:
+    """Add the rate, from the sender's first call to the arrival of the last message."""
     seconds = max(0.0, (sample["last_at"] - sent["started_at"]) / 1e9)
     rate = sample["received"] / seconds if seconds else 0.0
     return sample | {"seconds": seconds, "per_second": rate}
@@ -199,7 +200,7 @@ WORKLOADS = [
         "connections/s",
         connections,
         sides=("rendered", "tutorial"),
-        database="sqlite",
+        setup="sqlite",
         wanted={"tutorial": 2},
     ),
     Workload(

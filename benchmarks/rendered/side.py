@@ -33,3 +33,8 @@ def send_to_room(texts: Iterable[str]) -> None:
 def notify(user_id: int, text: str) -> None:
     """Send a text to one user, from synchronous code."""
     notify_user(user_id, {"type": "notification", "message": text}, durable=False)
+
+
+def store(user_id: int, text: str) -> None:
+    """Send a text to one user as an event that is stored, from synchronous code."""
+    notify_user(user_id, {"type": "notification", "message": text})
