@@ -54,11 +54,11 @@ def stopped(stack: Stack) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("path", "server"),
     [
-        ("/api/users/me/", "ASGIRequest"),
-        ("/api/schema/", "ASGIRequest"),
-        ("/admin/login/", "WSGIRequest"),
-        ("/nothing-here/", "WSGIRequest"),
-        ("/livez", "WSGIRequest"),
+        ("/api/users/me/", "Daphne"),
+        ("/api/schema/", "Daphne"),
+        ("/admin/login/", "Gunicorn"),
+        ("/nothing-here/", "Gunicorn"),
+        ("/livez", "Gunicorn"),
     ],
 )
 def test_requests_go_to_their_server(stack: Stack, path: str, server: str) -> None:
@@ -72,7 +72,7 @@ def test_a_socket_gets_what_gunicorn_sends(stack: Stack, alice: Person) -> None:
         assert ws.subprotocol == "bearer"
         assert json.loads(ws.recv(timeout=10))["type"] == "realtime.ready"
         sent = stack.nginx.request(f"/newsroom/sync/{alice.id}/7/")
-        assert sent.signed["server"] == "WSGIRequest"
+        assert sent.signed["server"] == "Gunicorn"
         assert json.loads(ws.recv(timeout=10))["number"] == 7
 
 

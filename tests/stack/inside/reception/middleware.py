@@ -2,6 +2,8 @@
 
 import json
 
+from django.core.handlers.asgi import ASGIRequest
+
 SEEN = [
     "HTTP_FORWARDED",
     "HTTP_HOST",
@@ -23,7 +25,7 @@ class SignedMiddleware:
         response = self.get_response(request)
         response["X-Signed"] = json.dumps(
             {
-                "server": type(request).__name__,
+                "server": "Daphne" if isinstance(request, ASGIRequest) else "Gunicorn",
                 "address": request.META.get("SERVER_NAME"),
                 "seen": {name: request.META[name] for name in SEEN if name in request.META},
             }
