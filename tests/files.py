@@ -42,6 +42,7 @@ ALWAYS = {
         __init__.py notify.py renew_epochs.py runserver.py trim_streams.py
     """,
     "realtime/migrations": "0001_initial.py 0002_ticket.py 0003_connection.py __init__.py",
+    "realtime/static/realtime": "client.js",
     "realtime/tests": """
         __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
         test_connections.py test_consumers.py test_database.py test_frames.py test_hub.py

@@ -17,26 +17,6 @@ CODE = "async (...socket) => (await connect(...socket).closed).code"
 
 
 @pytest.fixture
-def page(stack: Stack, visitor: Callable[[str], Visitor]) -> Visitor:
-    """Somebody on a page of the server itself."""
-    page = visitor(f"http://127.0.0.1:{stack.nginx.port}")
-    page.visit("/admin/login/")
-    return page
-
-
-@pytest.fixture(scope="module")
-def accounts() -> Iterator[str]:
-    """Names that nobody has yet."""
-    return (f"visitor-{number}" for number in range(100))
-
-
-@pytest.fixture
-def person(page: Visitor, accounts: Iterator[str]) -> dict:
-    """Whoever visits the page has registered and signed in."""
-    return page.do("register", next(accounts))
-
-
-@pytest.fixture
 def foreign_origin() -> Iterator[str]:
     """A server of somebody else, with an empty page."""
 
