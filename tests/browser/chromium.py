@@ -16,8 +16,8 @@ APPLICATIONS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
 MISSING = (
-    "No Chromium is installed here. Install one (Debian, Ubuntu: apt-get install chromium; macOS: "
-    "brew install --cask chromium), or say in CHROMIUM where a Chromium, Chrome or Edge is."
+    "No Chromium is installed here. Install one (Debian: apt-get install chromium; Ubuntu: Google's"
+    " package of Chrome; macOS: brew install --cask google-chrome), or say in CHROMIUM where it is."
 )
 
 

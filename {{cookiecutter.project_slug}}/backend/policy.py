@@ -4,7 +4,9 @@ from csp.constants import NONE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
-# JSON, files and redirects need nothing else.
+# A script counts as well: a worker that is made from it goes by its policy.
+PAGES = ("text/html", "text/javascript")
+# JSON, other files and redirects need nothing else.
 NOTHING = {"default-src": [NONE], "frame-ancestors": [NONE]}
 
 
@@ -18,6 +20,6 @@ class PolicyMiddleware(CSPMiddleware):
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         """Return what the header is made of."""
-        if response.get("Content-Type", "").startswith("text/html"):
+        if response.get("Content-Type", "").startswith(PAGES):
             return super().get_policy_parts(request, response, report_only)
         return PolicyParts(config=None if report_only else NOTHING)

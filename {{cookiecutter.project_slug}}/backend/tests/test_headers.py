@@ -87,6 +87,14 @@ def test_what_is_no_page(db, client: Client, path: str):
     assert policy(response) == NOTHING
 
 
+def test_scripts(db, client: Client):
+    """A worker that is made from a script may load what a page may."""
+    response = client.get("/static/admin/js/theme.js")
+    response.close()
+
+    assert policy(response) == PAGE
+
+
 @pytest.mark.parametrize("path", ["/admin/", "/admin/accounts/user/", "/admin/password_change/"])
 def test_admin_pages(admin: Client, path: str):
     """The admin pages load files of this server, and no script or style that stands in a page."""
