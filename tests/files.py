@@ -13,24 +13,25 @@ ALWAYS = {
     ".github": "dependabot.yml",
     ".github/workflows": "ci.yml",
     "accounts": """
-        __init__.py admin.py apps.py authentication.py models.py serializers.py signals.py
+        __init__.py admin.py apps.py authentication.py fields.py models.py serializers.py signals.py
         throttles.py tokens.py urls.py views.py
     """,
     "accounts/management": "__init__.py",
     "accounts/management/commands": "__init__.py token.py",
     "accounts/migrations": "0001_user.py __init__.py",
     "accounts/tests": """
-        __init__.py test_admin.py test_me.py test_registration.py test_revocation.py
+        __init__.py test_admin.py test_fields.py test_me.py test_registration.py test_revocation.py
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py health.py local_files.py masking.py policy.py redis_urls.py requests.py
-        settings.py settings_test.py urls.py wsgi.py
+        __init__.py asgi.py errors.py health.py local_files.py masking.py parsers.py policy.py
+        redis_urls.py requests.py schema.py settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
-        __init__.py test_headers.py test_health.py test_local_files.py test_masking.py
-        test_redis_urls.py test_requests.py test_settings.py test_urls.py
+        __init__.py test_errors.py test_headers.py test_health.py test_local_files.py
+        test_masking.py test_redis_urls.py test_requests.py test_schema.py test_settings.py
+        test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py

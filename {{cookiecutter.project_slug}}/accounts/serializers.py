@@ -8,10 +8,11 @@ from django.db import IntegrityError, transaction
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
 
+from .fields import ModelSerializer, TextField
 from .models import User
 
 
-class PasswordField(serializers.CharField):
+class PasswordField(TextField):
     """A password: taken exactly as typed, at most 128 characters, never given out."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -24,7 +25,7 @@ class PasswordField(serializers.CharField):
         )
 
 
-class UserSerializer(serializers.ModelSerializer):
+class UserSerializer(ModelSerializer):
     """The user who asks, as they see themselves."""
 
     class Meta:
@@ -98,7 +99,7 @@ class TokensSerializer(serializers.Serializer):
 class CredentialsSerializer(serializers.Serializer):
     """A user name and password, exchanged for a pair of tokens."""
 
-    username = serializers.CharField(write_only=True)
+    username = TextField(write_only=True)
     password = PasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -114,13 +115,13 @@ class CredentialsSerializer(serializers.Serializer):
 class RefreshSerializer(serializers.Serializer):
     """A refresh token."""
 
-    refresh = serializers.CharField(write_only=True)
+    refresh = TextField(write_only=True)
 
 
 class AnyTokenSerializer(serializers.Serializer):
     """An access or refresh token."""
 
-    token = serializers.CharField(write_only=True)
+    token = TextField(write_only=True)
 
 
 def validate_password(field: str | None, password: str, user: User) -> None:

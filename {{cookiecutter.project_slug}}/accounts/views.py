@@ -16,6 +16,9 @@ from rest_framework.views import APIView
 from . import serializers, throttles, tokens
 from .models import User
 
+REFUSED = OpenApiResponse(description="The credentials are wrong, or no longer good.")
+NEW_TOKENS = {200: serializers.TokensSerializer, 401: REFUSED}
+
 
 class RegistrationIsOpen(BasePermission):
     """Anyone may register, unless `REGISTRATION_OPEN` is off."""
@@ -102,7 +105,7 @@ class TokenEndpoint(PostView):
         """Leave an expired access token in the header unread: this is where one gets a new one."""
 
 
-@extend_schema(summary="Sign in", auth=[], responses=serializers.TokensSerializer)
+@extend_schema(summary="Sign in", auth=[], responses=NEW_TOKENS)
 class TokenView(TokenEndpoint):
     """Exchange a user name and password for an access and a refresh token."""
 
@@ -114,7 +117,7 @@ class TokenView(TokenEndpoint):
         return tokens.issue(serializer.validated_data["user"])
 
 
-@extend_schema(summary="Refresh my tokens", auth=[], responses=serializers.TokensSerializer)
+@extend_schema(summary="Refresh my tokens", auth=[], responses=NEW_TOKENS)
 class RefreshView(TokenEndpoint):
     """Exchange a refresh token, which can be used once, for a new pair of tokens."""
 
@@ -125,7 +128,11 @@ class RefreshView(TokenEndpoint):
         return tokens.rotate(serializer.validated_data["refresh"])
 
 
-@extend_schema(summary="Verify a token", auth=[], responses=OpenApiResponse(description="Valid."))
+@extend_schema(
+    summary="Verify a token",
+    auth=[],
+    responses={200: OpenApiResponse(description="Valid."), 401: REFUSED},
+)
 class VerifyView(TokenEndpoint):
     """Say whether a token could be used now."""
 
@@ -136,7 +143,11 @@ class VerifyView(TokenEndpoint):
         tokens.verify(serializer.validated_data["token"])
 
 
-@extend_schema(summary="Log out", auth=[], responses=OpenApiResponse(description="Logged out."))
+@extend_schema(
+    summary="Log out",
+    auth=[],
+    responses={200: OpenApiResponse(description="Logged out."), 401: REFUSED},
+)
 class BlacklistView(TokenEndpoint):
     """End every token of the user whose refresh token this is, and close their sockets."""
 

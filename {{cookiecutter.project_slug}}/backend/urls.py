@@ -52,3 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # With DEBUG off this adds nothing: nginx serves uploaded files.
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]
+
+handler400 = "backend.errors.bad_request"
+handler404 = "backend.errors.not_found"
+handler500 = "backend.errors.server_error"

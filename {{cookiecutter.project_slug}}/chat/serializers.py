@@ -5,13 +5,14 @@ from uuid import UUID
 
 from rest_framework import serializers
 
+from accounts.fields import ModelSerializer, NumberField, TextField
 from realtime.serializers import LARGEST_SEQ, PageQuerySerializer
 
 from .messages import MAX_TEXT_LENGTH
 from .models import Member, Room
 
 
-class RoomSerializer(serializers.ModelSerializer):
+class RoomSerializer(ModelSerializer):
     """A room, as the user who asks sees it."""
 
     role = serializers.ChoiceField(
@@ -31,7 +32,10 @@ class RoomQuerySerializer(serializers.Serializer):
     """Which rooms to give."""
 
     after = serializers.CharField(
-        max_length=60, required=False, help_text="Give the rooms that follow this slug."
+        max_length=60,
+        required=False,
+        allow_blank=True,
+        help_text="Give the rooms that follow this slug.",
     )
     joined = serializers.BooleanField(
         default=False, help_text="Give only rooms of which the user is a member."
@@ -42,17 +46,7 @@ class RoomQuerySerializer(serializers.Serializer):
 class UsernameSerializer(serializers.Serializer):
     """Another user."""
 
-    username = serializers.CharField(max_length=150)
-
-
-class TextField(serializers.CharField):
-    """Text that is a string already; the framework would take a number for its digits."""
-
-    def to_internal_value(self, data: Any) -> str:
-        """Refuse what is no string."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
+    username = TextField(max_length=150)
 
 
 class ClientIdField(serializers.UUIDField):
@@ -69,6 +63,15 @@ class TextSerializer(serializers.Serializer):
     """What a message says."""
 
     text = TextField(max_length=MAX_TEXT_LENGTH)
+
+    @property
+    def partial(self) -> bool:
+        """Never: drf-spectacular would have the schema of a PATCH say that it may be left out."""
+        return False
+
+    @partial.setter
+    def partial(self, value: bool) -> None:
+        pass
 
 
 class NewMessageSerializer(TextSerializer):
@@ -112,4 +115,4 @@ class MessageQuerySerializer(PageQuerySerializer):
 class ReadSerializer(serializers.Serializer):
     """How far a member has read."""
 
-    seq = serializers.IntegerField(min_value=0, max_value=LARGEST_SEQ)
+    seq = NumberField(min_value=0, max_value=LARGEST_SEQ)

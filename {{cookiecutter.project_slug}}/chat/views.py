@@ -27,10 +27,10 @@ from .serializers import (
 )
 
 DONE = OpenApiResponse(description="Done.")
-INVALID = OpenApiResponse(description="The input is not valid; the answer says why.")
 NOT_ALLOWED = OpenApiResponse(description="Not allowed to this user.")
 NOT_FOUND = OpenApiResponse(description="There is no such thing that this user may know of.")
 CONFLICT = OpenApiResponse(description="The user is a member already, or is none.")
+BUSY = OpenApiResponse(description="Another request holds the room; try again.")
 
 
 class Busy(APIException):
@@ -87,7 +87,7 @@ class RoomsView(ChatView):
     @extend_schema(
         summary="List rooms",
         parameters=[RoomQuerySerializer],
-        responses={200: RoomSerializer(many=True), 400: INVALID},
+        responses={200: RoomSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
         """Give public rooms and one's own, by slug; ask again `after` the last one's."""
@@ -102,7 +102,7 @@ class RoomsView(ChatView):
     @extend_schema(
         summary="Make a room",
         request=RoomSerializer,
-        responses={201: RoomSerializer, 400: INVALID},
+        responses={201: RoomSerializer, 503: BUSY},
     )
     def post(self, request: Request) -> Response:
         """Make a room and become its owner."""
@@ -116,7 +116,7 @@ class JoinView(ChatView):
     @extend_schema(
         summary="Join a room",
         request=None,
-        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Become a member of a public room."""
@@ -130,7 +130,7 @@ class LeaveView(ChatView):
     @extend_schema(
         summary="Leave a room",
         request=None,
-        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Be a member no longer; an owner's office passes to the longest-serving moderator."""
@@ -144,7 +144,7 @@ class InviteView(ChatView):
     @extend_schema(
         summary="Invite a user",
         request=UsernameSerializer,
-        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Make another user a member; owners and moderators may."""
@@ -159,7 +159,7 @@ class KickView(ChatView):
     @extend_schema(
         summary="Kick a user",
         request=UsernameSerializer,
-        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
         """End another user's membership; owners may, and moderators that of plain members."""
@@ -174,7 +174,7 @@ class MessagesView(ChatView):
     @extend_schema(
         summary="Read messages",
         parameters=[MessageQuerySerializer],
-        responses={200: EventPageSerializer, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+        responses={200: EventPageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def get(self, request: Request, slug: str) -> Response:
         """Give stored events after `since` or before `before`, else the latest; oldest first."""
@@ -194,9 +194,9 @@ class MessagesView(ChatView):
         responses={
             201: MessageSerializer,
             200: OpenApiResponse(MessageSerializer, "The first one of a repeated `client_id`."),
-            400: INVALID,
             403: NOT_ALLOWED,
             404: NOT_FOUND,
+            503: BUSY,
         },
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -213,7 +213,7 @@ class MessageView(ChatView):
     @extend_schema(
         summary="Edit a message",
         request=TextSerializer,
-        responses={200: MessageSerializer, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+        responses={200: MessageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def patch(self, request: Request, slug: str, seq: int) -> Response:
         """Give a message another text; its author, owners and moderators may."""
@@ -223,7 +223,7 @@ class MessageView(ChatView):
 
     @extend_schema(
         summary="Delete a message",
-        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def delete(self, request: Request, slug: str, seq: int) -> Response:
         """Take the text out of a message; its author, owners and moderators may."""
@@ -237,7 +237,7 @@ class ReadView(ChatView):
     @extend_schema(
         summary="Mark as read",
         request=ReadSerializer,
-        responses={204: DONE, 400: INVALID, 403: NOT_ALLOWED, 404: NOT_FOUND},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Say up to which entry one has read; an earlier one than before changes nothing."""

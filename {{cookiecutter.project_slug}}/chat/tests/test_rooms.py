@@ -44,6 +44,17 @@ def test_a_room_needs_a_usable_name(api, body):
     assert api.post(ROOMS, body).status_code == 400
 
 
+@pytest.mark.parametrize("private", [0, 1, "yes", None])
+def test_a_room_is_private_or_it_is_not(api, private):
+    """What could mean yes or no is neither."""
+    assert api.post(ROOMS, {"name": "Lobby", "private": private}).status_code == 400
+
+
+def test_all_rooms_follow_the_empty_slug(api, room):
+    """Asking for what follows nothing gives the first page."""
+    assert [each["slug"] for each in api.get(ROOMS, {"after": ""}).json()] == [room.slug]
+
+
 def test_a_longest_name_fits(api):
     """The slug of a long name is cut, also where it needs something random."""
     slugs = [api.post(ROOMS, {"name": "x" * 80}).json()["slug"] for _ in range(2)]
