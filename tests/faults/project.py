@@ -42,6 +42,7 @@ class Project:
             "REDIS_URL": redis_url,
             "DJANGO_SETTINGS_MODULE": "newsroom.settings",
             "PYTHONPATH": str(INSIDE),
+            "ISSUED_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -166,12 +166,16 @@ class WebServer(Process):
         except (OSError, http.client.HTTPException):
             return False
 
-    def request(self, method: str, path: str, token: str = "") -> tuple[int, str]:
-        """Send a request and give the status and the body."""
+    def request(
+        self, method: str, path: str, token: str = "", body: bytes | None = None, **headers: str
+    ) -> tuple[int, str]:
+        """Send a request and give the status and the body; underscores become hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            connection.request(method, path, headers=headers)
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

@@ -2,5 +2,5 @@
 
 from backend.settings import *
 
-INSTALLED_APPS += ["newsroom"]
+INSTALLED_APPS += ["issued", "newsroom"]
 ROOT_URLCONF = "newsroom.urls"

@@ -1,0 +1,5 @@
+"""The project's settings with this app on top."""
+
+from backend.settings import *
+
+INSTALLED_APPS += ["issued"]
