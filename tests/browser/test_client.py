@@ -114,6 +114,13 @@ def test_a_fresh_token(page: Visitor, person: dict) -> None:
     assert listener.until("true")["asked"] == [False, True]
 
 
+def test_no_token(page: Visitor, person: dict) -> None:
+    """What cannot be a token is asked for again, with patience."""
+    listener = Listener(page.page, "", person["access"])
+    listener.until("seen.asked.length > 3")
+    assert listener.sockets == []
+
+
 def test_nothing_there(page: Visitor, person: dict) -> None:
     """Where the server wants no further try, the page is told, and there is none."""
     listener = Listener(page.page, person["access"], url="/ws/chat/nowhere/")
@@ -122,6 +129,10 @@ def test_nothing_there(page: Visitor, person: dict) -> None:
 
     assert seen["statuses"] == [["connecting", None], ["closed", 4404]]
     assert len(listener.sockets) == 1
+
+    # Another client of the page does not wait for the first one.
+    again = Listener(page.page, person["access"], url="/ws/chat/nowhere/")
+    assert again.until("client.status === 'closed'")["statuses"][-1] == ["closed", 4404]
 
 
 def test_a_position_that_is_gone(page: Visitor, person: dict, notify: Any) -> None:

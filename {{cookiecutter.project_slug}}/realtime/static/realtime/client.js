@@ -194,23 +194,26 @@ class Connection {
   async #connect() {
     this.#drop();
     this.#owner.status("connecting");
-    let token;
     try {
-      token = await this.#owner.options.getToken(this.#refused);
+      const token = await this.#owner.options.getToken(this.#refused);
+      if (this.#closed || this.#socket) return;
+      this.#socket = new WebSocket(this.#address(), ["bearer", token]);
     } catch {
+      // There is no token at the moment, or none that could be one.
       this.#retry();
       return;
     }
-    if (this.#closed || this.#socket) return;
+    this.#socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    this.#socket.onclose = ({ code }) => this.#ended(code);
+    this.#listen();
+  }
+
+  #address() {
     const { epoch, seq } = this.#owner.position() ?? {};
     const query = epoch === undefined ? "" : `?since=${seq}&epoch=${epoch}`;
     const address = new URL(this.#owner.options.url + query, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
-    const socket = new WebSocket(address, ["bearer", token]);
-    this.#socket = socket;
-    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
-    socket.onclose = ({ code }) => this.#ended(code);
-    this.#listen();
+    return address;
   }
 
   #take(frame) {
@@ -352,6 +355,7 @@ class SharedConnection {
         this.#owner.status(status, code);
         this.#said = { status, code };
         this.#tell();
+        if (status === "closed") this.close();
       },
     });
     this.#connection.open();
@@ -382,6 +386,7 @@ class SharedConnection {
     }
     if (this.#following) this.#owner.frame({ type: "realtime.ready", ...position });
     this.#owner.status(status, code);
+    if (status === "closed") this.close();
   }
 }
 
