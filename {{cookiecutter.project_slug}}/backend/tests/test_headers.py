@@ -101,6 +101,7 @@ def test_admin_pages(admin: Client, path: str):
     response = admin.get(path)
 
     assert response.status_code == 200
+    assert response["X-Frame-Options"] == "DENY"
     assert policy(response) == PAGE
 
 
