@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from accounts.models import User
 from chat import membership
@@ -214,25 +214,10 @@ def test_owners_who_leave_at_once_leave_an_owner(user, other_user, third_user, r
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_held_room_is_busy(other_api, room, short_lock_timeout):
+def test_a_held_room_is_busy(other_api, room, short_lock_timeout, held):
     """Who has to wait for the room's row too long is told to try again."""
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            Room.objects.select_for_update().get(pk=room.pk)
-            locked.set()
-            done.wait(30)
-        connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    locked.wait(30)
-    try:
+    with held(lambda: Room.objects.select_for_update().get(pk=room.pk)):
         response = other_api.post(url(room, "join"))
-    finally:
-        done.set()
-        thread.join()
 
     assert response.status_code == 503
     assert response["Retry-After"] == "1"

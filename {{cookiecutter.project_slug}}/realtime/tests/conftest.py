@@ -1,11 +1,42 @@
 """Fixtures for streams and sockets."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from realtime.publisher import publisher
 
 from .layers import UnreliableLayer
+
+
+@pytest.fixture
+def held():
+    """A context in which another thread's transaction has done something and stays open."""
+
+    @contextmanager
+    def held(work: Callable[[], object]) -> Iterator[None]:
+        done, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with transaction.atomic():
+                work()
+                done.set()
+                release.wait(30)
+            connection.close()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        done.wait(30)
+        try:
+            yield
+        finally:
+            release.set()
+            thread.join()
+
+    return held
 
 
 @pytest.fixture

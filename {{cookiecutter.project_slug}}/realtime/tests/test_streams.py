@@ -130,27 +130,15 @@ def test_writers_at_once_leave_no_gap(user, published):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_locked_stream_is_a_clear_error(user, published, short_lock_timeout):
+def test_a_locked_stream_is_a_clear_error(user, published, short_lock_timeout, held):
     """A caller whose stream is held by another transaction gets a bounded, named error."""
     notify_user(user.pk, {"n": 0})
-    locked, done = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with transaction.atomic():
-            notify_user(user.pk, {"n": 1})
-            locked.set()
-            done.wait(30)
-        connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    locked.wait(30)
-    try:
-        with pytest.raises(StreamBusy, match="locked by another transaction"):
-            notify_user(user.pk, {"n": 2})
-    finally:
-        done.set()
-        thread.join()
+    with (
+        held(lambda: notify_user(user.pk, {"n": 1})),
+        pytest.raises(StreamBusy, match="locked by another transaction"),
+    ):
+        notify_user(user.pk, {"n": 2})
 
     assert [event.payload["n"] for event in UserEvent.objects.all()] == [0, 1]
 
