@@ -4,6 +4,7 @@ import io
 import time
 
 import pytest
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory, RequestFactory
 from rest_framework.exceptions import ParseError
@@ -12,15 +13,20 @@ from rest_framework.request import Request
 
 from backend import asgi, wsgi
 
-pytestmark = pytest.mark.parametrize("server", ["daphne", "gunicorn"])
+SERVERS = pytest.mark.parametrize("server", ["daphne", "gunicorn"])
 
 
-def request(server: str, content_type: str, body: bytes = b"") -> HttpRequest:
+def request(
+    server: str, content_type: str, body: bytes = b"", chunked: bool = False
+) -> HttpRequest:
     """Make a request as the handler behind this server does."""
     path = "/?next=%2Fadmin%2F"
     if server == "daphne":
         scope = AsyncRequestFactory().post(path, body, "text/plain").scope
-        headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
+        length = (b"transfer-encoding", b"chunked")
+        if not chunked:
+            length = (b"content-length", b"%d" % len(body))
+        headers = [(b"content-type", content_type.encode()), length]
         return asgi.http.request_class({**scope, "headers": headers}, io.BytesIO(body))
     environ = RequestFactory().post(path, body, "text/plain").environ
     return wsgi.application.request_class(environ | {"CONTENT_TYPE": content_type})
@@ -31,12 +37,14 @@ def parsed(request: HttpRequest) -> object:
     return Request(request, parsers=[JSONParser()]).data
 
 
+@SERVERS
 @pytest.mark.parametrize("charset", ["hex", "idna", "punycode", "undefined", "utf-16", "zlib"])
 def test_a_query(server: str, charset: str):
     """A query is read, whatever the request says of a body that it does not even have."""
     assert request(server, f"text/plain; charset={charset}").GET["next"] == "/admin/"
 
 
+@SERVERS
 def test_json(server: str):
     """JSON is read as what it must be."""
     body = '{"text": "é"}'.encode()
@@ -44,6 +52,7 @@ def test_json(server: str):
     assert parsed(request(server, "application/json; charset=latin-1", body)) == {"text": "é"}
 
 
+@SERVERS
 def test_a_body_that_takes_long_to_decode(server: str):
     """A megabyte of Punycode, half a minute's work, is refused at once."""
     body = b"-" + b"a9" * 500_000
@@ -53,3 +62,11 @@ def test_a_body_that_takes_long_to_decode(server: str):
         parsed(request(server, "application/json; charset=punycode", body))
 
     assert time.monotonic() - began < 10
+
+
+def test_a_body_in_chunks():
+    """A body whose length nobody has said is read all the same, and its size is bounded."""
+    assert parsed(request("daphne", "application/json", b"[1]", chunked=True)) == [1]
+
+    with pytest.raises(RequestDataTooBig):
+        parsed(request("daphne", "application/json", b" " * 2_000_000, chunked=True))
