@@ -103,6 +103,15 @@ def test_ci_renders_every_combination() -> None:
         assert {part.strip(' "') for part in row.split(",")} == {str(a).lower() for a in answers}
 
 
+def test_ci_has_the_images_that_the_project_names() -> None:
+    """A machine that has to make its own images makes these and no others."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    made = re.search(r'"\$engine" up (.*)\)', script)[1].split()
+    compose = (PROJECT / "docker-compose.yml").read_text("utf-8")
+    named = re.findall(r"image: ([a-z]+:[\w.-]+)\n", compose)
+    assert sorted(made) == sorted([f"python:{OPTIONS['python_version'][0]}-slim", *named])
+
+
 def test_the_version_of_python_is_the_same_everywhere() -> None:
     """What the template needs itself is the oldest Python that it offers."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
