@@ -21,7 +21,7 @@ async def ask(port: int, token: str, answered: list[int]) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         status, _, fields = head.partition("\r\n")
         if " 200 " not in status:
-            raise SystemExit(f"the API answers {status}")
+            raise RuntimeError(f"the API answers {status}")
         length = next(line for line in fields.splitlines() if line.startswith("content-length:"))
         await reader.readexactly(int(length.partition(":")[2]))
         answered[0] += 1

@@ -147,8 +147,8 @@ def main() -> None:
     parser.add_argument("--python", type=Path, help="a Python that has the requirements already")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args()
-    if options.steps and options.quick and options.write:
-        parser.error("--steps --write puts medians into the project's README: not with --quick")
+    if options.steps and options.write and (options.quick or options.only):
+        parser.error("--steps --write is for all steps, and medians: without --quick and --only")
     if SERVER_CORE == LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for the server, one for its load.")
 
@@ -166,7 +166,8 @@ def main() -> None:
 def run(options: argparse.Namespace) -> None:
     """Build, measure and report."""
     python = build(options.python)
-    workloads = [each for each in WORKLOADS if not options.only or each.name in options.only]
+    choice = STEPS if options.steps else WORKLOADS
+    workloads = [each for each in choice if not options.only or each.name in options.only]
     sides = {side.name: side for side in all_sides(python)}
     with redis_server() as redis_url, postgres_server(python, ["rendered", "tutorial"]) as urls:
         servers = {}
@@ -191,7 +192,7 @@ def run(options: argparse.Namespace) -> None:
             workload.name: rate for workload in workloads if (rate := baseline(workload.name))
         }
         if options.steps:
-            samples = measure_all(step_servers(servers), STEPS, options.quick)
+            samples = measure_all(step_servers(servers), workloads, options.quick)
             about = describe(python)
             report_steps(samples, about, quick=options.quick, write=options.write)
             return

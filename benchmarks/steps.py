@@ -116,6 +116,8 @@ CELLS = {
 def step_servers(servers: dict[tuple[str, str], Running]) -> dict[tuple[str, str], Running]:
     """The rendered server with and without Redis."""
     server = servers["rendered", "postgresql"]
+    # Requests come over plain HTTP.
+    server = replace(server, environment=server.environment | {"HTTPS": "off"})
     alone = replace(server, environment=server.environment | {"REDIS_URL": ""})
     return {("rendered", "postgresql"): server, ("rendered", "no redis"): alone}
 
@@ -125,7 +127,11 @@ def report_steps(samples: Samples, about: dict[str, str], *, quick: bool, write:
     figures = medians(samples, STEPS)
     numbers = {name: shown(by_side["rendered"]["median"]) for name, by_side in figures.items()}
     lost = sum(by_side["rendered"]["lost"] for by_side in figures.values())
-    rows = [f"| {step.title} | {numbers[step.name]} {step.unit} |" for step in STEPS]
+    rows = [
+        f"| {step.title} | {numbers[step.name]} {step.unit} |"
+        for step in STEPS
+        if step.name in numbers
+    ]
     text = "\n".join(["| | |", "| --- | ---: |", *rows])
     print(f"\n{text}\n\n{lost} lost. Every sample is in {RESULTS}.")
     RESULTS.write_text(
