@@ -1,16 +1,23 @@
-"""Keeping tokens out of the log."""
+"""Keeping tokens out of the log, and out of what an error tracker is told."""
 
 import logging
 import re
+from collections.abc import Mapping
+from typing import Any
 
+_NAMES = "token|ticket|access|refresh|password"
 _SECRET = re.compile(
-    # ?token=…, "ticket": "…", refresh=… and the like, up to what ends a value
-    r"""(?P<name>\b(?:token|ticket|access|refresh|password)["']?\s*[=:]\s*["']?)[^\s&"',;)\]}>]+"""
+    # ?token=…, "ticket": "…", old_password=… and the like, up to what ends a value
+    rf"""(?P<name>\b(?:\w+_)?(?:{_NAMES})["']?\s*[=:]\s*["']?)[^\s&"',;)\]}}>]+"""
     # Authorization: Bearer …, and the subprotocols "bearer, …"
     r"""|(?P<scheme>\bbearer["']?(?:\s*,\s*["']?|\s+))[^\s&"',;)\]}>]+"""
     # a JSON Web Token anywhere else
     r"""|\beyJ[\w-]+\.[\w-]+\.[\w-]*""",
     re.IGNORECASE,
+)
+# Names under which a structure holds what is secret, whatever it is: old_password, Set-Cookie.
+_SECRET_NAME = re.compile(
+    rf"(?:^|[_-])(?:{_NAMES}|secret|secret_key|authorization|cookie)s?$", re.IGNORECASE
 )
 _formatter = logging.Formatter()
 
@@ -28,3 +35,22 @@ class MaskingFilter(logging.Filter):
 def mask(text: str) -> str:
     """Return `text` with `***` in place of every token, ticket and password."""
     return _SECRET.sub(lambda match: f"{match['name'] or match['scheme'] or ''}***", text)
+
+
+def scrub(event: Any, hint: Any = None) -> Any:
+    """Return a copy of an error tracker's event or breadcrumb with `***` for every secret.
+
+    Made to be Sentry's `before_send`, `before_send_transaction` and `before_breadcrumb`: it takes
+    the event, and a `hint` that it has no use for. Texts are masked like the log's lines; what
+    stands under a name such as `ticket`, `old_password` or `Cookie` is left out whole.
+    """
+    if isinstance(event, str):
+        return mask(event)
+    if isinstance(event, Mapping):
+        return {
+            key: "***" if isinstance(key, str) and _SECRET_NAME.search(key) else scrub(value)
+            for key, value in event.items()
+        }
+    if isinstance(event, list | tuple):
+        return [scrub(value) for value in event]
+    return event

@@ -36,7 +36,7 @@ def issue(access: Access) -> str:
     return ticket
 
 
-def redeem(raw: str) -> Access:
+def redeem(ticket: str) -> Access:
     """Use a ticket, and return what it grants until the token that bought it expires.
 
     Raises:
@@ -44,12 +44,12 @@ def redeem(raw: str) -> Access:
             token that bought it has ended.
     """
     now = timezone.now()
-    ticket = Ticket.objects.filter(digest=_digest(raw))
+    stored = Ticket.objects.filter(digest=_digest(ticket))
     # One statement, so that of two sockets with the same ticket only one gets it.
-    unused = ticket.filter(used=False, created_at__gt=now - timedelta(seconds=TICKET_SECONDS))
+    unused = stored.filter(used=False, created_at__gt=now - timedelta(seconds=TICKET_SECONDS))
     if not unused.update(used=True):
         raise InvalidToken("Ticket is unknown, used or too old")
-    valid = ticket.filter(
+    valid = stored.filter(
         user__is_active=True, user__token_version=F("token_version"), expires_at__gt=now
     )
     row = valid.select_related("user").first()

@@ -6,7 +6,7 @@ import logging
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
-from backend.masking import MaskingFilter, mask
+from backend.masking import MaskingFilter, mask, scrub
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from backend.masking import MaskingFilter, mask
         ('{"refresh": "secret"}', '{"refresh": "***"}'),
         ("Authorization: Bearer secret", "Authorization: Bearer ***"),
         ("['bearer', 'secret']", "['bearer', '***']"),
+        ("old_password=secret access_token: 'secret'", "old_password=*** access_token: '***'"),
         ("subprotocols bearer, secret", "subprotocols bearer, ***"),
         ("token_version=3 and a token is here", "token_version=3 and a token is here"),
     ],
@@ -62,3 +63,38 @@ def test_the_console_masks():
     handlers = {handler.get_name(): handler for handler in logging.getLogger().handlers}
 
     assert [type(one) for one in handlers["console"].filters] == [MaskingFilter]
+
+
+def test_what_an_error_tracker_is_told():
+    """Secrets go by their names or their looks, wherever they are; everything else stays."""
+    token = str(AccessToken())
+    event = {
+        "message": f"nobody has {token}",
+        "level": "error",
+        "request": {
+            "query_string": "ticket=secret&since=4",
+            "headers": {"Authorization": "secret", "Cookie": "a=secret", "Host": "example.com"},
+            "data": {"username": "ada", "old_password": "secret"},
+        },
+        "breadcrumbs": {"values": [{"message": "GET /?token=secret", "data": {"status": 401}}]},
+        "exception": {"values": [{"stacktrace": {"frames": ({"vars": {"refresh": ["secret"]}},)}}]},
+        "count": 3,
+        7: None,
+    }
+
+    scrubbed = scrub(event, {})
+
+    assert scrubbed == {
+        "message": "nobody has ***",
+        "level": "error",
+        "request": {
+            "query_string": "ticket=***&since=4",
+            "headers": {"Authorization": "***", "Cookie": "***", "Host": "example.com"},
+            "data": {"username": "ada", "old_password": "***"},
+        },
+        "breadcrumbs": {"values": [{"message": "GET /?token=***", "data": {"status": 401}}]},
+        "exception": {"values": [{"stacktrace": {"frames": [{"vars": {"refresh": "***"}}]}}]},
+        "count": 3,
+        7: None,
+    }
+    assert event["message"] == f"nobody has {token}"
