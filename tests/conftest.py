@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from . import logs
+from .logs import pytest_configure, pytest_terminal_summary
 from .template import CACHES, PROJECT, QUESTIONS, ROOT, python_with, pythons, render
+
+__all__ = ["pytest_configure", "pytest_terminal_summary"]
 
 # Every pytest of root closes its own folder to others when it starts, also to the PostgreSQL that a
 # rendered project has running there as another user. So each run has a folder of its own.
@@ -52,7 +56,8 @@ def pytest_report_header() -> str:
     )
 
 
-def pytest_sessionfinish(exitstatus: int) -> None:
-    """Leave the folder behind only if something in it is worth a look."""
-    if TEMPORARY and exitstatus == pytest.ExitCode.OK:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Look for tokens in the logs; leave the folder only if something in it is worth a look."""
+    logs.pytest_sessionfinish(session)
+    if TEMPORARY and session.exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(TEMPORARY, ignore_errors=True)

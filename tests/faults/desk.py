@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .. import logs
 from .project import Project
 
 STOP_SECONDS = 10
@@ -49,6 +50,7 @@ class Desk:
 
     async def __aenter__(self) -> "Desk":
         with self._log.open("ab") as log:
+            logs.keep(self._log)
             self.process = await asyncio.create_subprocess_exec(
                 *(str(self._project.python), "-m", "newsroom.desk"),
                 stdin=asyncio.subprocess.PIPE,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .. import logs
 from .guard import guard
 
 START_SECONDS = 60
@@ -74,6 +75,7 @@ class Process(abc.ABC):
 
     def _start_once(self, deadline: float) -> bool:
         with self.log.open("ab") as log:
+            logs.keep(self.log)
             self.running = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from .. import logs
 from ..template import python_with, render, run
 
 # The app of the tests' own, which calls `realtime` in every way there is.
@@ -42,7 +43,7 @@ class Project:
             "REDIS_URL": redis_url,
             "DJANGO_SETTINGS_MODULE": "newsroom.settings",
             "PYTHONPATH": str(INSIDE),
-            "ISSUED_FILE": os.devnull,
+            "ISSUED_FILE": str(logs.issued()),
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -1,0 +1,1 @@
+"""Settings with an error tracker."""
