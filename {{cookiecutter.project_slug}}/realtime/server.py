@@ -16,7 +16,9 @@ from typing import Any
 import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 from autobahn.websocket.types import ConnectionDeny
+from daphne import http_protocol
 from daphne.endpoints import build_endpoint_description_strings
+from daphne.http_protocol import WebRequest as DaphneRequest
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 from django.conf import settings
@@ -31,6 +33,7 @@ READS_TOO_SLOWLY = 4408
 GOING_AWAY = 4412
 FRAME_TOO_LARGE = 4413
 TOO_MANY_FRAMES = 4429
+BODY_TOO_LARGE = b'{"detail": "The body of the request is too large."}'
 # Seconds that a client has to answer a close frame before its connection is dropped.
 CLOSE_TIMEOUT_SECONDS = 5
 # Seconds that a stopping server waits for its applications; below every container's grace.
@@ -154,6 +157,27 @@ class WebSocketProtocol(DaphneProtocol):
         self.cut_off(FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
 
 
+class Request(DaphneRequest):
+    """Daphne's HTTP request, with a bound on the body that Daphne reads into memory as a whole."""
+
+    _received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep what is within the limit; read the rest, so that the client will read the answer."""
+        self._received += len(data)
+        if self._received <= settings.DAPHNE_MAX_BODY_BYTES:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        """Handle the request, or answer that its body is too large."""
+        if self._received <= settings.DAPHNE_MAX_BODY_BYTES:
+            return super().process()
+        headers = [(b"Content-Type", b"application/json")]
+        self.handle_reply({"type": "http.response.start", "status": 413, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": BODY_TOO_LARGE})
+        return None
+
+
 class Server(DaphneServer):
     """Daphne with this project's protocol, and an end that costs nobody a message."""
 
@@ -218,6 +242,7 @@ class Server(DaphneServer):
 
     def _use_protocol(self) -> None:
         # Daphne's `run` makes the factory itself, and calls this right before it starts.
+        http_protocol.WebRequest = Request
         self.ws_factory.protocol = WebSocketProtocol
         self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS)
 

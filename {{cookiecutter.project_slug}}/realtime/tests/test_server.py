@@ -136,6 +136,25 @@ async def test_a_client_that_sends_too_much_learns_why_it_is_closed(server, conn
         assert len(pongs) < 50
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_is_not_kept(server, chunked):
+    """The answer is 413, whether or not the client says beforehand how much will come."""
+    _, port = await server(DAPHNE_MAX_BODY_BYTES="100000")
+    head = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000000"
+    lines = ("POST /api/token/ HTTP/1.1", "Host: localhost", "Connection: close", head, "", "")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    writer.write("\r\n".join(lines).encode())
+    for _ in range(10):
+        writer.write(b"186a0\r\n" * chunked + b"x" * 100_000 + b"\r\n" * chunked)
+    writer.write(b"0\r\n\r\n" * chunked)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"The body of the request is too large." in answer
+
+
 async def test_a_reader_that_is_too_slow_is_closed_with_4408(server, user, access_token, tmp_path):
     """A client that stops reading is cut off at the cap; what was buffered still arrives."""
     _, port = await server(REALTIME_BUFFER_BYTES="300000")
