@@ -22,13 +22,13 @@ RESULTS = HERE / "steps.json"
 PROJECT_README = HERE.parent / "{{cookiecutter.project_slug}}" / "README.md"
 MARKS = ("<!-- steps -->", "<!-- end of steps -->")
 RATE, EVENTS = 100, 2_000
-API_CONNECTIONS = 8
+API_CONNECTIONS, API_RATE = 8, 100
 
 stored = targeted(RATE, {"default": EVENTS}, "store")
 
 
 def beside_requests(*, apart: bool) -> Measure:
-    """Stored events while the API is asked as fast as it answers, by the same Daphne or another."""
+    """Stored events while the same Daphne, or another one, answers requests to the API."""
 
     def measure(server: Running, quick: bool) -> Sample:
         with contextlib.ExitStack() as stack:
@@ -52,6 +52,7 @@ def requests(server: Running) -> Iterator[subprocess.Popen[bytes]]:
     """Ask the API of a server until the standard input is closed."""
     python, _ = server.side.drive
     command = [python, str(HERE / "http_load.py"), str(server.port), str(API_CONNECTIONS)]
+    command += [str(API_RATE)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with process([*command, server.users[0][1]], LOAD_CORE, **pipes) as load:
         yield load
@@ -96,8 +97,12 @@ def rate(name: str, title: str, measure: Measure) -> Workload:
 STEPS = [
     latency("without-redis", "An event of another process, without Redis: p99", stored, "no redis"),
     latency("with-redis", "… with Redis", stored),
-    latency("together", "… while the same Daphne answers requests", beside_requests(apart=False)),
-    latency("apart", "… while another on its core answers them", beside_requests(apart=True)),
+    latency(
+        "together",
+        "… while the same Daphne answers 100 requests a second",
+        beside_requests(apart=False),
+    ),
+    latency("apart", "… while another one on its core answers them", beside_requests(apart=True)),
     rate("one-daphne", "Authenticated connections to one Daphne", connections),
     rate("two-daphnes", "… to two, one on each core", two_servers),
 ]
@@ -108,8 +113,8 @@ CELLS = {
     "2. One machine": "99 % of events within {with-redis} ms",
     "3. Several Daphnes": "{one-daphne} authenticated connections a second to one, {two-daphnes} "
     "to two",
-    "4. Daphnes for sockets alone": "while requests keep the core busy, 99 % of events within "
-    "{together} ms where one Daphne answers all, {apart} ms with two",
+    "4. Daphnes for sockets alone": f"beside {API_RATE} requests a second, 99 % of events within "
+    "{together} ms with one Daphne for all, {apart} ms with two on the same core",
 }
 
 
