@@ -66,7 +66,7 @@ def all_sides(python: Path) -> list[Side]:
                 # Not the one for development that is written with a new project.
                 "ENV_FILE": os.devnull,
                 "ALLOWED_HOSTS": "127.0.0.1",
-                "ACCESS_TOKEN_MINUTES": "600",
+                "ACCESS_TOKEN_MINUTES": "600",  # nosec B105: minutes
                 # A closed loop sends as fast as it is answered, which this limit is there to stop.
                 "REALTIME_FRAMES_PER_SECOND": "1000000",
                 "REALTIME_FRAMES_BURST": "1000000",

@@ -218,7 +218,7 @@ def _advance(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, 
         # What follows below, in one statement: Django's update gives no rows back.
         name = connections[alias].ops.quote_name
         sql = (
-            f"UPDATE {name(stream._meta.db_table)} SET head = head + 1 "  # noqa: S608
+            f"UPDATE {name(stream._meta.db_table)} SET head = head + 1 "  # noqa: S608  # nosec B608
             f"WHERE {name(str(stream._meta.pk.column))} = %s RETURNING *"
         )
         return {row.pk: row for row in manager.raw(sql, [pks[0]])}
