@@ -1,6 +1,7 @@
 """What `make deploy` makes of the stack, in a swarm of this one machine."""
 
 import contextlib
+import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from .deployment import Deployment, next_event
 
 DEPLOY_SECONDS = 180
 GOING_AWAY = 4412
+UNAUTHORIZED = 401
 
 
 class Stack(Deployment):
@@ -34,10 +36,18 @@ class Stack(Deployment):
         return self.command("docker", "exec", container, "python", "manage.py", *words)
 
     def deploy(self, version: int) -> None:
-        """Deploy a version, and wait until every task of it runs and no other one does."""
+        """Deploy a version, and wait until every task of it runs and the API answers."""
         self.environment["IMAGE"] = f"{self.project.name}:{version}"
         self.make("deploy")
         assert wait_for(self.settled, time.monotonic() + DEPLOY_SECONDS), self.tasks()
+        self.until(self.answers)
+
+    def answers(self) -> bool:
+        """Say whether the API answers."""
+        try:
+            return self.request("/api/users/me/")[0] == UNAUTHORIZED
+        except (OSError, http.client.HTTPException):
+            return False
 
     def settled(self) -> bool:
         """Say whether the swarm has done what it was told."""
