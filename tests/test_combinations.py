@@ -84,6 +84,25 @@ def test_the_dockerfile_is_clean(project: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_every_service_is_bounded(project: Path, combination: dict) -> None:
+    """Each has a health check, limits and no right that it does not need; few are reachable."""
+    stack = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))
+    services = stack["services"]
+    reachable = {"nginx"} if combination["use_nginx"] else {"backend", "wsgi"}
+    assert {name for name, service in services.items() if "ports" in service} == reachable
+    for name, service in services.items():
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "migrate" or service["restart"] == "unless-stopped", name
+        assert name == "migrate" or service["deploy"]["resources"]["limits"]["memory"], name
+        # PostgreSQL's own image starts as root, and writes where it likes.
+        assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"]), name
+        own = {"migrate", "backend", "sockets", "wsgi"}  # the image has a health check
+        assert name in own or service["healthcheck"]["test"], name
+    secrets = re.findall(r"\$\{(\w*(?:SECRET|PASSWORD)\w*)(:\?)?", str(services))
+    assert {name for name, required in secrets if required} == {name for name, _ in secrets}
+
+
 def test_there_is_one_nginx_conf(project: Path, combination: dict) -> None:
     """No answer changes it, so that what its tests show holds for every combination."""
     if combination["use_nginx"]:

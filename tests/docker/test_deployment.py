@@ -128,7 +128,10 @@ def data_outlives_the_containers(deployment: Deployment, use_nginx: bool) -> Non
         deployment.environment["COMPOSE_PROFILES"] = "sockets"
         line = "server backend:8000 resolve;  # or "
         deployment.change("nginx.conf", line, line.replace("backend", "sockets"))
-    deployment.make("up")
+    deployment.change("manage.py", "if __name__ ==", "# another version\nif __name__ ==")
+    built = deployment.make("up")
+    # What is installed comes from the build before.
+    assert re.search(r"#(\d+) \[build .*RUN .*\n#\1 CACHED\n", built), built
     token = deployment.log_in("alice")
     with deployment.socket(token) as ws:
         next_event(ws)

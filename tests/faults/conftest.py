@@ -28,6 +28,7 @@ FAULTS = {
     11: "trim, restore, new epoch and deletion during replay",
     12: "every kind of caller; 10,000 calls",
     13: "Redis master and a Sentinel killed; a replica takes over",
+    14: "one of two Redis servers that share the hints killed for 10 s",
 }
 TEST_SECONDS = 240
 TABLE = Path(__file__).resolve().parents[2] / ".cache" / "faults.md"

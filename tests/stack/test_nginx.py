@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ SECURITY_HEADERS = [
     "X-Content-Type-Options",
     "X-Frame-Options",
 ]
+# The one line that gives sockets a Daphne of their own, before and after.
+SOCKETS_APART = ("server backend:8000 resolve;  # or", "server sockets:8000 resolve;  # or")
 # An index of HPACK's static table.
 STATUS_200 = 0x88
 
@@ -175,10 +178,9 @@ def refusal(nginx: Nginx, person: Person, source: str) -> websockets.Response | 
 
 def test_sockets_can_have_a_daphne_of_their_own(stack: Stack, alice: Person) -> None:
     """With one line changed sockets are `sockets`' and the API is `backend`'s, as one system."""
-    line = "server backend:8000 resolve;  # or "
     first, second = stack.backends
     stack.run(second)
-    with changed(stack, "nginx-sockets", {line: line.replace("backend", "sockets")}) as nginx:
+    with changed(stack, "nginx-sockets", dict([SOCKETS_APART])) as nginx:
         try:
             stack.until(lambda: opens(nginx.socket_url(alice.token)))
             assert nginx.request("/api/users/me/").signed["address"] == first.address
@@ -291,9 +293,14 @@ def test_the_api_says_in_json_that_its_server_is_away(stack: Stack, alice: Perso
     assert time.monotonic() - began < 5
 
 
-def test_the_linter_is_content(stack: Stack) -> None:
+@pytest.mark.parametrize("variant", ["as rendered", "with TLS", "with a Daphne for sockets"])
+def test_the_linter_is_content(stack: Stack, tmp_path: Path, variant: str) -> None:
     """Gixy, which knows how an nginx.conf goes wrong, finds nothing."""
-    done = run([TOOLS / "gixy", "--disable-includes", stack.project.folder / "nginx.conf"])
+    changes = {"with TLS": ("#tls ", ""), "with a Daphne for sockets": SOCKETS_APART}
+    conf = tmp_path / "nginx.conf"
+    text = (stack.project.folder / "nginx.conf").read_text("utf-8")
+    conf.write_text(text.replace(*changes.get(variant, ("", ""))))
+    done = run([TOOLS / "gixy", "--disable-includes", conf])
     assert done.returncode == 0, done.stdout
 
 

@@ -1,6 +1,7 @@
-"""A master of Redis dies, and Sentinel puts its replica in its place."""
+"""Faults of several Redis servers: with Sentinels, and as shards."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -59,6 +60,42 @@ async def test_failover(cluster: Cluster, ledger: Ledger) -> None:
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
     assert max(note["seconds"] for note in publishing.notes + again.notes) < CALL_SECONDS
+
+
+@pytest.mark.fault(14)
+async def test_shard_killed(cluster: Cluster, ledger: Ledger) -> None:
+    """Both servers carry hints; while one of them is away events come by the tick, then live."""
+    other = Redis("redis-2", cluster.folder)
+    cluster.redis_url += f",redis://localhost:{other.port}/0"
+    await cluster.run(other)
+    daphnes = await cluster.start(daphnes=2)
+    people = await cluster.people(20)
+    async with devices(people, daphnes) as clients:
+        publishing = await cluster.begin("publish", users=ids(people), rate=100)
+        await publishing.until_noted(200)
+        for server in (cluster.redis, other):
+            assert count(server, "pubsub_channels") > 1
+
+        other.kill()
+        await asyncio.sleep(10)
+        await publishing.stop()
+        await asyncio.to_thread(other.start)
+        took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+        ledger.recovered(took)
+        assert took < TICK_SECONDS + MARGIN_SECONDS
+
+        again = await cluster.begin("publish", users=ids(people), rate=100)
+        await live(clients)
+        await again.stop()
+        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.compare(clients, await cluster.history(people))
+    ledger.check()
+    assert max(note["seconds"] for note in publishing.notes + again.notes) < CALL_SECONDS
+
+
+def count(server: Redis, name: str) -> int:
+    """Give one of the figures of INFO stats."""
+    return int(re.search(rf"^{name}:(\d+)", server.ask("INFO stats"), re.MULTILINE)[1])
 
 
 async def seen(sentinel: Sentinel, **facts: str) -> None:
