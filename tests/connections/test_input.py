@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 import websockets
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.xdist_group("connections")
 
 # Frames that are tried on each of the two kinds of sockets.
 FRAMES = 1_500
+ADDRESSES = 400
 MARK = "never-in-a-log"
 PING = '{"type": "realtime.ping"}'
 # What the protocol lists for a client's fault.
@@ -32,6 +34,17 @@ CODES = {
     int(code)
     for code in re.findall(r"^\| (44\d\d) \|", (PROJECT / "README.md").read_text(), re.MULTILINE)
 }
+
+
+def repeatable(count: int) -> settings:
+    """Give Hypothesis's settings for so many examples, the same ones in every run."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class Message(NamedTuple):
@@ -191,15 +204,8 @@ async def test_frames(cluster: Cluster, path: str) -> None:
     assert daphne.request("POST", "/api/chat/rooms/", **room)[0] == 201
     sender = Sender(f"{daphne.url}{path}?token={person.token}")
 
-    # The same ones in every run.
-    @settings(
-        max_examples=FRAMES,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
     @given(messages(person.token))
+    @repeatable(FRAMES)
     def try_all(message: Message) -> None:
         sender.try_out(message)
 
@@ -213,6 +219,72 @@ async def test_frames(cluster: Cluster, path: str) -> None:
     assert sender.codes.total() < FRAMES / 2
     assert daphne.running is began
     assert daphne.answers()
+    log = daphne.log.read_text()
+    assert "Traceback" not in log
+    assert MARK not in log
+
+
+def addresses(token: str, epoch: str) -> st.SearchStrategy[str]:
+    """Give paths with a query, as a client may ask for a socket.
+
+    Args:
+        token: one that the server accepts.
+        epoch: that of its user's stream.
+    """
+    # Any octets, be they UTF-8 or not.
+    anything = st.binary(max_size=20) | st.text(max_size=20).map(str.encode)
+    values = anything.map(quote)
+    numbers = st.integers(-(2**70), 2**70).map(str)
+    since = numbers | st.sampled_from(["0", "1", "9" * 5_000, "%D9%A3"]) | values
+    query = st.lists(
+        st.tuples(st.just("since"), since)
+        | st.tuples(st.just("epoch"), st.just(epoch) | st.uuids().map(str) | values)
+        | st.tuples(st.sampled_from(["token", "ticket", "bearer", MARK]), values)
+        | st.tuples(st.sampled_from(["token", "ticket"]), st.just(MARK)),
+        max_size=5,
+    )
+    paths = st.sampled_from(["/ws/realtime/", "/ws/realtime/", "/ws/chat/lobby/", "/ws/"]) | (
+        values.map("/ws/chat/{}/".format) | values.map("/ws/{}".format)
+    )
+    # With a good token in front most of the time, or else everything would end there.
+    tokens = st.sampled_from([[("token", token)], [("token", token)], []])
+    return st.builds(
+        lambda path, first, others: f"{path}?" + "&".join("=".join(p) for p in [*first, *others]),
+        *(paths, tokens, query),
+    )
+
+
+def first_word(url: str) -> str | int | None:
+    """Give the type of the first frame, the code of the close, or the status of the refusal."""
+    try:
+        with connect_sync(url, compression=None, proxy=None) as connection:
+            return json.loads(connection.recv(timeout=15))["type"]
+    except websockets.ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+    except websockets.InvalidStatus as refused:
+        return refused.response.status_code
+
+
+async def test_addresses(cluster: Cluster) -> None:
+    """Whatever the address of a socket is, it opens, closes with a listed code or is refused."""
+    await cluster.run(cluster.redis)
+    daphne = await cluster.run(
+        Daphne("daphne", cluster.folder, cluster.project, cluster.environment)
+    )
+    (person,) = await cluster.people(1)
+    events = json.loads(daphne.request("GET", "/api/realtime/events/", person.token)[1])
+    met: set[str | int | None] = set()
+
+    @given(addresses(person.token, events["epoch"]))
+    @repeatable(ADDRESSES)
+    def try_all(address: str) -> None:
+        end = first_word(daphne.url + address)
+        assert end in {"realtime.ready", 400, 403, 404, *CODES}
+        met.add(end)
+
+    await asyncio.to_thread(try_all)
+
+    assert {"realtime.ready", 4401, 4404} <= met
     log = daphne.log.read_text()
     assert "Traceback" not in log
     assert MARK not in log
