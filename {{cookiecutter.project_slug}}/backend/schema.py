@@ -1,7 +1,14 @@
-"""The refusals that any REST endpoint may answer with, for the OpenAPI schema."""
+"""The OpenAPI schema: served to one request at a time, with the refusals of every endpoint."""
 
+from threading import Lock
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+_making = Lock()
 _COMPONENTS: dict[str, Any] = {
     "Refusal": {
         "type": "object",
@@ -24,6 +31,17 @@ _DESCRIPTIONS = {
     "415": "The body is not JSON.",
     "429": "Too many requests; `Retry-After` says for how many seconds to wait.",
 }
+
+
+class SchemaView(SpectacularAPIView):
+    """Makes the schema. drf-spectacular keeps what it is making in the classes of all views, so two
+    threads that do so at once mix up their work, or fail."""
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Give the schema, as YAML or JSON."""
+        with _making:
+            return super().get(request, *args, **kwargs)
 
 
 def add_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:

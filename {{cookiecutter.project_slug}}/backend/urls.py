@@ -9,11 +9,9 @@ from django.templatetags.static import static as static_file
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
-from drf_spectacular.views import (
-    SpectacularAPIView,
-    SpectacularRedocView,
-    SpectacularSwaggerSplitView,
-)
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+
+from backend.schema import SchemaView
 
 # What the scripts of these two pages bring along, beside what the settings allow.
 allow_swagger = csp_update({"img-src": ["data:"], "style-src": [NONCE]})
@@ -38,7 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
 {%- if cookiecutter.use_chat %}
     path("api/chat/", include("chat.urls")),
 {%- endif %}
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path(
         "api/docs/",
         allow_swagger(SpectacularSwaggerSplitView.as_view(url_name="schema")),

@@ -1,5 +1,7 @@
 """The OpenAPI schema tells the refusals too."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -47,3 +49,19 @@ def test_an_operation_with_a_body(operation):
 def test_an_operation_with_credentials_in_its_body(operation):
     """Wrong ones are refused as well."""
     assert operation("post", "/api/token/")["401"] == "Refusal"
+
+
+def test_many_ask_for_it_at_once():
+    """Each of them gets the same, however often the interpreter goes from one to the other."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def schema(_: int) -> bytes:
+        return Client().get("/api/schema/").content
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            schemas = set(threads.map(schema, range(16)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(schemas) == 1
