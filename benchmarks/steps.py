@@ -113,8 +113,9 @@ CELLS = {
     "2. One machine": "99 % of events within {with-redis} ms",
     "3. Several Daphnes": "{one-daphne} authenticated connections a second to one, {two-daphnes} "
     "to two",
-    "4. Daphnes for sockets alone": f"99 % of events within {{together}} ms beside {API_RATE} requests "
-    "a second, {with-redis} ms without them; {apart} ms where the second Daphne has no core of its own",
+    "4. Daphnes for sockets alone": f"99 % of events within {{together}} ms beside {API_RATE} "
+    "requests a second, {with-redis} ms without them; {apart} ms where the second Daphne has no "
+    "core of its own",
 }
 
 
