@@ -222,10 +222,20 @@ async def send_batch(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]) -> N
     for hint in hints:
         name = local._get_group_channel_name(hint["group"])
         by_shard.setdefault(local._get_shard(name), []).append((name, layer.serialize(hint)))
-    for shard, messages in by_shard.items():
-        async with shard._lock:
-            shard._ensure_redis()
-            await shard._redis.eval(PUBLISH_ALL, 0, *chain.from_iterable(messages))
+    # At once, so that a server that is away keeps none of the others waiting.
+    sent = await asyncio.gather(
+        *(_publish_all(shard, messages) for shard, messages in by_shard.items()),
+        return_exceptions=True,
+    )
+    for outcome in sent:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def _publish_all(shard: Any, messages: Sequence[tuple[str, bytes]]) -> None:
+    async with shard._lock:
+        shard._ensure_redis()
+        await shard._redis.eval(PUBLISH_ALL, 0, *chain.from_iterable(messages))
 
 
 publisher = Publisher()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from unittest.mock import AsyncMock
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -193,6 +194,23 @@ class Redis:
     async def eval(self, script, keys, *arguments):
         assert (script, keys) == (PUBLISH_ALL, 0)
         self.sent.extend(zip(arguments[::2], arguments[1::2], strict=True))
+
+
+async def test_a_server_that_is_away_keeps_no_other_waiting():
+    """A batch reaches the servers that answer, and then reports the one that does not."""
+    layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"])
+    away, there = AsyncMock(), Redis()
+    away.eval.side_effect = ConnectionError("away")
+    for shard, redis in zip(layer._get_layer()._shards, [away, there], strict=True):
+        shard._redis = redis
+
+    with pytest.raises(ConnectionError, match="away"):
+        await send_batch(layer, [{"group": f"group.{n}", "n": n} for n in range(64)])
+
+    assert away.eval.await_count == 1
+    assert 0 < len(there.sent) < 64
+    for shard in layer._get_layer()._shards:
+        shard._redis = None
 
 
 async def test_a_batch_sends_what_group_send_does():
