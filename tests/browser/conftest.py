@@ -6,9 +6,12 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from ..faults.project import Project
+from ..stack.conftest import logs
 from ..stack.stack import Stack
 from . import chromium
 from .chromium import Visitor
+
+__all__ = ["logs"]
 
 
 # Not for the session: while Playwright runs, no other test of the process can have an event loop.
@@ -26,20 +29,8 @@ def browser() -> Iterator[Browser]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """nginx, Daphne, Gunicorn and Redis, running; a test that changes this mends it."""
     project = Project(tmp_path_factory.mktemp("out"), use_chat=True)
-    stack = Stack(project, tmp_path_factory.mktemp("stack"))
-    try:
-        stack.start()
+    with Stack(project, tmp_path_factory.mktemp("stack")) as stack:
         yield stack
-    finally:
-        stack.close()
-
-
-@pytest.fixture(autouse=True)
-def logs(stack: Stack) -> Iterator[None]:
-    """Show the ends of the logs with a test that fails."""
-    yield
-    for process in stack.processes:
-        print(f"--- {process.name}", process.tail(), sep="\n")
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from .clients import Client, Clients
+from .clients import Client, Clients, Person
 from .cluster import Cluster, devices
+from .desk import Job
 from .ledger import Ledger
 from .proxy import Proxy
+from .servers import Redis
 
 TICK_SECONDS = 10
 # What a busy machine may add to a bound.
@@ -73,19 +75,10 @@ async def test_redis_killed(cluster: Cluster, ledger: Ledger) -> None:
         publishing = await cluster.begin("publish", users=ids(people), rate=200)
         await publishing.until_noted(400)
 
-        cluster.redis.kill()
-        await asyncio.sleep(10)
-        # No later event may point out the missing ones.
-        await publishing.stop()
-        await asyncio.to_thread(cluster.redis.start)
-        took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
-        ledger.recovered(took)
-        assert took < TICK_SECONDS + MARGIN_SECONDS
+        await away(cluster.redis, publishing)
+        await recover(cluster, clients, people, ledger)
 
-        again = await cluster.begin("publish", users=ids(people), rate=200)
-        await live(clients)
-        await again.stop()
-        await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+        again = await publish_live(cluster, clients, people, rate=200)
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
     assert max(note["seconds"] for note in publishing.notes + again.notes) < CALL_SECONDS
@@ -111,6 +104,31 @@ async def test_flushed(cluster: Cluster, ledger: Ledger) -> None:
         await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
     ledger.compare(clients, await cluster.history(people))
     ledger.check()
+
+
+async def away(redis: Redis, publishing: Job) -> None:
+    """Kill a Redis for ten seconds, at the end of which nothing is published any more."""
+    redis.kill()
+    await asyncio.sleep(10)
+    # No later event may point out the missing ones.
+    await publishing.stop()
+    await asyncio.to_thread(redis.start)
+
+
+async def recover(cluster: Cluster, clients: Clients, people: list[Person], ledger: Ledger) -> None:
+    """Wait until every client has all that was published, for one tick at most."""
+    took = await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    ledger.recovered(took)
+    assert took < TICK_SECONDS + MARGIN_SECONDS
+
+
+async def publish_live(cluster: Cluster, clients: Clients, people: list[Person], rate: int) -> Job:
+    """Publish until no client needs the tick for it, and give the job."""
+    again = await cluster.begin("publish", users=ids(people), rate=rate)
+    await live(clients)
+    await again.stop()
+    await clients.caught_up(await cluster.heads(people), within=2 * TICK_SECONDS)
+    return again
 
 
 def ids(people: list) -> list[int]:

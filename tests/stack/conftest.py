@@ -20,12 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """nginx, Daphne, Gunicorn and Redis, running; a test that changes this mends it."""
-    stack = Stack(Project(tmp_path_factory.mktemp("out")), tmp_path_factory.mktemp("stack"))
-    try:
-        stack.start()
+    project = Project(tmp_path_factory.mktemp("out"))
+    with Stack(project, tmp_path_factory.mktemp("stack")) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,17 @@ class Stack:
             self.processes.append(process)
         process.start()
 
+    def __enter__(self) -> "Stack":
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End everything."""
         for process in reversed(self.processes):

@@ -393,6 +393,7 @@ class Hub:
 
 
 os.register_at_fork(after_in_child=Hub.forget)
+publisher.hand_over = Hub.hand_over
 
 
 class Feed:

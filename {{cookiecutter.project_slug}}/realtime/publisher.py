@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -64,6 +64,9 @@ class Drainer:
 class Publisher:
     """The process's one way to the channel layer."""
 
+    #: Gives hints to the sockets of this process; the hub sets it in those that can have any.
+    hand_over: Callable[[Sequence[Hint]], None] | None = None
+
     def __init__(self) -> None:
         self.forget()
         os.register_at_fork(after_in_child=self.forget)
@@ -90,9 +93,8 @@ class Publisher:
     def publish(self, hints: Sequence[Hint]) -> None:
         """Hand hints over to whoever follows their streams; never raises, nor waits for a Redis
         that does not answer."""
-        from .hub import Hub
-
-        Hub.hand_over(hints)
+        if self.hand_over is not None:
+            self.hand_over(hints)
         if layer_is_local():
             return
         self._queue.extend(hints)
