@@ -37,7 +37,8 @@ test-faults: .venv ## Kill Redis, PostgreSQL and servers under load: no event ma
 
 test-docker: .venv ## Deploy every combination in containers; needs Docker with Compose
 	@docker compose version >/dev/null && docker info >/dev/null
-	@pytest tests/docker --numprocesses 3 --dist loadgroup -rP $(args)
+	@pytest tests/docker --ignore tests/docker/test_swarm.py --numprocesses 3 -rP $(args)
+	@pytest tests/docker/test_swarm.py $(args)
 
 lint: .venv ## Check style, formatting and workflows of the template itself
 	@ruff check
