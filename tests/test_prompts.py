@@ -23,7 +23,13 @@ def start(template: Path, folder: Path, *arguments: str) -> pexpect.spawn:
     command = [str(template), "--output-dir", str(folder), *arguments]
     env = environment(folder, **TERMINAL, TMPDIR=str(folder.parent))
     return pexpect.spawn(
-        str(TOOLS / "cookiecutter"), command, env=env, timeout=120, encoding="utf-8"
+        str(TOOLS / "cookiecutter"),
+        command,
+        env=env,
+        timeout=120,
+        encoding="utf-8",
+        # What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
