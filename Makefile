@@ -1,4 +1,4 @@
-# Everything that there is to type in this repository; `make` alone lists it.
+# The commands of this repository; `make` alone lists them.
 # Needs python3 (3.11 or later) with venv, make and git.
 
 python := .venv/bin/python
@@ -19,16 +19,16 @@ demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0
 	@$(MAKE) --silent -C $(demo) migrate >/dev/null
 	@cd $(demo) && DJANGO_SUPERUSER_PASSWORD=demo .venv/bin/python manage.py \
 		createsuperuser --no-input --username demo --email demo@example.com
-	@echo; echo 'User and password: demo demo. From a second terminal, open a socket:'; echo
+	@echo; echo 'User: demo, password: demo. From a second terminal, open a socket:'; echo
 	@echo '  $(demo)/.venv/bin/websockets \'
 	@echo '    "ws://127.0.0.1:8000/ws/realtime/?token=$$(make -s -C $(demo) token user=demo)"'
 	@echo; echo 'and push a message into it from a third one:'; echo
 	@echo "  make -C $(demo) notify user=demo data='{\"message\": \"Hello\"}'"; echo
 	@exec $(MAKE) --no-print-directory -C $(demo) run
 
-test: lint test-template test-faults ## Check everything: lint, every combination of options, faults
+test: lint test-template test-faults ## Check everything: lint, every combination of answers, faults
 
-test-template: .venv ## Bake every combination of options and use the results; args="-k name" narrows
+test-template: .venv ## Render every combination of answers and use the results; args="-k name" narrows
 	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker $(args)
 	@pytest -m alone --ignore tests/faults --ignore tests/docker $(args)
 
@@ -46,7 +46,7 @@ lint: .venv ## Check style, formatting and workflows of the template itself
 	@actionlint
 	@zizmor --offline --quiet .github
 
-format: .venv ## Mend what ruff can mend, and format
+format: .venv ## Fix what ruff can fix, and format
 	@ruff check --fix
 	@ruff format
 

@@ -18,7 +18,7 @@ _COMPONENTS: dict[str, Any] = {
     },
     "InvalidInput": {
         "type": "object",
-        "description": "What is wrong with which field; `detail` where the body is no JSON.",
+        "description": "What is wrong with each field, or `detail` if the body is not JSON.",
         "additionalProperties": {
             "oneOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]
         },

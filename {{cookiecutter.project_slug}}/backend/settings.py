@@ -119,7 +119,7 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
         "xr-spatial-tracking",
     )
 }
-# What Daphne takes of any body, uploads included; nginx has the same limit.
+# What Daphne takes of any body, uploaded files included.
 DAPHNE_MAX_BODY_BYTES = env.int("DAPHNE_MAX_BODY_BYTES", default=10_485_760)
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_MEMORY_BYTES", default=1_048_576)
 

@@ -47,7 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         allow_redoc(SpectacularRedocView.as_view(url_name="schema")),
         name="redoc",
     ),
-    # With DEBUG off this adds nothing: nginx serves uploaded files.
+    # With DEBUG off this adds nothing: uploaded files are for the proxy to serve.
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]
 

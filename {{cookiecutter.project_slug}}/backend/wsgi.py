@@ -1,4 +1,4 @@
-"""The WSGI entry point: Gunicorn serves everything but `/ws/` and `/api/` through it."""
+"""The WSGI entry point, for Gunicorn: the admin pages above all."""
 
 import os
 

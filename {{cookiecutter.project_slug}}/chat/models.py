@@ -39,7 +39,7 @@ class Room(Stream):
     # In every message and address of the room, so it stays as it is.
     slug = models.SlugField(max_length=60, unique=True)
     private = models.BooleanField(
-        default=False, help_text="Only members know of it, and only by invitation one becomes one."
+        default=False, help_text="Only members can see it, and only by invitation can others join."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from rest_framework import serializers
 
 from accounts.fields import ModelSerializer, NumberField, TextField
-from realtime.serializers import LARGEST_SEQ, PageQuerySerializer
+from realtime.serializers import LARGEST_SEQ
 
 from .messages import MAX_TEXT_LENGTH
 from .models import Member, Room
@@ -16,7 +16,10 @@ class RoomSerializer(ModelSerializer):
     """A room, as the user who asks sees it."""
 
     role = serializers.ChoiceField(
-        Member.Role.choices, read_only=True, allow_null=True, help_text="Null for who is no member."
+        Member.Role.choices,
+        read_only=True,
+        allow_null=True,
+        help_text="Null for users who are not members.",
     )
     unread = serializers.IntegerField(
         read_only=True, min_value=0, help_text="How many entries follow the last one read."
@@ -98,7 +101,7 @@ class MessageSerializer(serializers.Serializer):
     seq = serializers.IntegerField(min_value=1)
 
 
-class MessageQuerySerializer(PageQuerySerializer):
+class MessageQuerySerializer(serializers.Serializer):
     """Which part of a room to give: what follows `since`, or precedes `before`; else the latest."""
 
     since = serializers.IntegerField(min_value=0, max_value=LARGEST_SEQ, default=None)

@@ -28,8 +28,8 @@ from .serializers import (
 
 DONE = OpenApiResponse(description="Done.")
 NOT_ALLOWED = OpenApiResponse(description="Not allowed to this user.")
-NOT_FOUND = OpenApiResponse(description="There is no such thing that this user may know of.")
-CONFLICT = OpenApiResponse(description="The user is a member already, or is none.")
+NOT_FOUND = OpenApiResponse(description="It does not exist, or is not for this user to know of.")
+CONFLICT = OpenApiResponse(description="The user is a member already, or is not one.")
 BUSY = OpenApiResponse(description="Another request holds the room; try again.")
 
 
@@ -90,7 +90,7 @@ class RoomsView(ChatView):
         responses={200: RoomSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        """Give public rooms and one's own, by slug; ask again `after` the last one's."""
+        """Give public rooms and your own, by slug; the last slug is the next `after`."""
         query = self.checked(RoomQuerySerializer)
         rooms = Room.objects.seen_by(self.user).order_by("slug")
         if query["joined"]:
@@ -133,7 +133,11 @@ class LeaveView(ChatView):
         responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Be a member no longer; an owner's office passes to the longest-serving moderator."""
+        """End the membership.
+
+        A room whose owner leaves passes to its longest-serving moderator, else to its
+        longest-serving member.
+        """
         membership.leave(self.room(slug), self.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -162,7 +166,10 @@ class KickView(ChatView):
         responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """End another user's membership; owners may, and moderators that of plain members."""
+        """End another user's membership.
+
+        Owners may kick moderators and members; moderators, members only.
+        """
         room = self.own_room(slug)
         membership.kick(room, self.user, **self.checked(UsernameSerializer))
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -177,7 +184,7 @@ class MessagesView(ChatView):
         responses={200: EventPageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Give stored events after `since` or before `before`, else the latest; oldest first."""
+        """Give stored events, oldest first: after `since`, before `before`, or else the latest."""
         room = self.own_room(slug)
         return Response(
             {
@@ -200,7 +207,7 @@ class MessagesView(ChatView):
         },
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Say something to everyone in the room."""
+        """Send a message to everyone in the room."""
         room = self.own_room(slug)
         message, is_new = messages.send(room, self.user, **self.checked(NewMessageSerializer))
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
@@ -226,7 +233,7 @@ class MessageView(ChatView):
         responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def delete(self, request: Request, slug: str, seq: int) -> Response:
-        """Take the text out of a message; its author, owners and moderators may."""
+        """Delete the text of a message; its author, owners and moderators may."""
         messages.delete(self.own_room(slug), self.user, seq)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -240,7 +247,7 @@ class ReadView(ChatView):
         responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Say up to which entry one has read; an earlier one than before changes nothing."""
+        """Move the last entry that you have read forward; it never moves back."""
         room = self.own_room(slug)
         messages.mark_read(room, self.user, **self.checked(ReadSerializer))
         return Response(status=status.HTTP_204_NO_CONTENT)

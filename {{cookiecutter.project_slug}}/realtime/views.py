@@ -19,9 +19,13 @@ from .serializers import EventPageSerializer, PageQuerySerializer, TicketSeriali
 class EventsView(APIView):
     """The events of the user who asks."""
 
-    @extend_schema(parameters=[PageQuerySerializer], responses=EventPageSerializer)
+    @extend_schema(
+        summary="Read my events",
+        parameters=[PageQuerySerializer],
+        responses=EventPageSerializer,
+    )
     def get(self, request: Request) -> Response:
-        """Give stored events after `since`, oldest first; ask again from the last one's `seq`."""
+        """Give stored events after `since`, oldest first; the last `seq` is the next `since`."""
         query = PageQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         UserStream.ensure([request.user.pk])

@@ -24,6 +24,17 @@ def operation(client: Client) -> Any:
     return responses
 
 
+def test_every_operation_is_explained(client: Client):
+    """Each has a summary, and a description that no other path has."""
+    paths = client.get("/api/schema/", {"format": "json"}).json()["paths"]
+
+    descriptions: list[str] = []
+    for operations in paths.values():
+        assert all(operation["summary"] for operation in operations.values())
+        descriptions += {operation["description"] for operation in operations.values()}
+    assert len(descriptions) == len(set(descriptions))
+
+
 def test_an_operation_for_users(operation):
     """Without a token it is refused, and what it answers otherwise comes first."""
     assert operation("get", "/api/users/me/") == {"200": "User", "401": "Refusal", "429": "Refusal"}

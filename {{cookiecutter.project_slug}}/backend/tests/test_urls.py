@@ -59,7 +59,7 @@ def test_the_icon(client: Client):
 
 
 def test_static_files(db, client: Client):
-    """Static files are served without nginx too."""
+    """Static files need no other server."""
     response = client.get("/static/admin/css/base.css")
 
     assert response.status_code == 200

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('trimmed', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('name', models.CharField(max_length=80)),
                 ('slug', models.SlugField(max_length=60, unique=True)),
-                ('private', models.BooleanField(default=False, help_text='Only members know of it, and only by invitation one becomes one.')),
+                ('private', models.BooleanField(default=False, help_text='Only members can see it, and only by invitation can others join.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
