@@ -115,6 +115,9 @@ class WebSocketProtocol(DaphneProtocol):
         """Refuse handshakes while the server stops, and count frames from here on."""
         if self.factory.server_class.draining:
             raise ConnectionDeny(503, "the server is going away")
+        if not "".join(self.websocket_protocols).isascii():
+            # Daphne would raise.
+            raise ConnectionDeny(400, "a subprotocol is not ASCII")
         self._frames_left = float(settings.REALTIME_FRAMES_BURST)
         self._frames_counted_at = time.monotonic()
         return super().onConnect(request)
@@ -125,18 +128,21 @@ class WebSocketProtocol(DaphneProtocol):
             metrics.CLOSED.labels(self.localCloseCode).inc()
         super().onClose(wasClean, code, reason)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Hand a frame on if the client may send it: Daphne's queue behind this has no bound."""
-        if self.state != self.STATE_OPEN:
-            return
+    def onFrameBegin(self) -> None:  # noqa: N802
+        """Count a frame, be it a message, a piece of one or a ping, whose answer is buffered."""
         now = time.monotonic()
         refill = (now - self._frames_counted_at) * settings.REALTIME_FRAMES_PER_SECOND
         self._frames_counted_at = now
         self._frames_left = min(self._frames_left + refill, settings.REALTIME_FRAMES_BURST) - 1
-        if self._frames_left < 0:
+        if self._frames_left < 0 and self.state == self.STATE_OPEN:
             self.cut_off(TOO_MANY_FRAMES, "sends too many frames")
-            return
-        super().onMessage(payload, isBinary)
+        super().onFrameBegin()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        """Hand a message on while the connection is open: Daphne's queue behind this has no bound,
+        but for what `onFrameBegin` lets through."""
+        if self.state == self.STATE_OPEN:
+            super().onMessage(payload, isBinary)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         """Send what the application says, empty frames too, which Daphne drops."""
@@ -154,11 +160,15 @@ class WebSocketProtocol(DaphneProtocol):
     def _max_message_size_exceeded(self, *args: Any) -> None:
         # autobahn drops the connection, so that the client would not learn why.
         self.failedByMe = True
-        self.cut_off(FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
+        if self.state == self.STATE_OPEN:
+            self.cut_off(FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
 
 
 class Request(DaphneRequest):
-    """Daphne's HTTP request, with a bound on the body that Daphne reads into memory as a whole."""
+    """Daphne's HTTP request, of which every handshake is one, with less trust in who sends it.
+
+    Daphne reads a body into memory as a whole, and lets a header say where the project is mounted.
+    """
 
     _received = 0
 
@@ -170,6 +180,8 @@ class Request(DaphneRequest):
 
     def process(self) -> Any:
         """Handle the request, or answer that its body is too large."""
+        # With it a path could look like another one to a proxy.
+        self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         if self._received <= settings.DAPHNE_MAX_BODY_BYTES:
             return super().process()
         headers = [(b"Content-Type", b"application/json")]
@@ -199,6 +211,8 @@ class Server(DaphneServer):
         """Offer the consumer the direct way to the socket."""
         if isinstance(protocol, WebSocketProtocol):
             scope["extensions"] = {"realtime.direct": protocol}
+            # As the client wrote them: autobahn raises for one that Daphne has percent-decoded.
+            scope["subprotocols"] = protocol.websocket_protocols
         return super().create_application(protocol, scope)
 
     def kill_all_applications(self) -> defer.Deferred[None]:
@@ -244,7 +258,10 @@ class Server(DaphneServer):
         # Daphne's `run` makes the factory itself, and calls this right before it starts.
         http_protocol.WebRequest = Request
         self.ws_factory.protocol = WebSocketProtocol
-        self.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS)
+        self.ws_factory.setProtocolOptions(
+            closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS,
+            allowNullOrigin=True,  # As Daphne says too: it is OriginCheck that refuses `null`.
+        )
 
 
 def main(arguments: list[str]) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import websockets
@@ -134,6 +135,57 @@ async def test_a_client_that_sends_too_much_learns_why_it_is_closed(server, conn
         pongs = [json.loads(frame) async for frame in until_closed(client)]
         assert client.close_code == 4429
         assert len(pongs) < 50
+
+
+@pytest.mark.parametrize("frame", ["8980", "0080"], ids=["pings", "fragments"])
+async def test_what_is_no_message_is_counted_too(server, connect, frame):
+    """A flood of pings, or of pieces of a message that never ends, closes with 4429 as well."""
+    _, port = await server(REALTIME_FRAMES_BURST="5", REALTIME_FRAMES_PER_SECOND="1")
+    begin, mask = bytes.fromhex("0180"), bytes(4)
+    async with connect(port) as client:
+        client.transport.write(begin + mask + (bytes.fromhex(frame) + mask) * 50)
+        assert [frame async for frame in until_closed(client)] == []
+        assert client.close_code == 4429
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [
+        ("Origin: null", "403"),
+        ("Origin: http://[", "400"),
+        ("Sec-WebSocket-Protocol: bearer, \xe9", "400"),
+        ("Sec-WebSocket-Protocol: bearer%2C%20token", "101"),
+        ("Daphne-Root-Path: /ws", "101"),
+    ],
+)
+async def test_odd_headers_of_a_handshake(server, tmp_path, header, answer):
+    """A header that means something to Daphne alone, or nothing, makes no fault of the server."""
+    _, port = await server()
+    lines = (
+        *("GET /ws/realtime/ HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket"),
+        *("Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+        *("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", header, "", ""),
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write("\r\n".join(lines).encode("latin-1"))
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+
+    assert head.startswith(f"HTTP/1.1 {answer} ".encode())
+    if answer == "101":
+        # There is no token, and the path is the one that was asked for.
+        assert await asyncio.wait_for(reader.readexactly(4), PATIENCE) == b"\x88\x02\x11\x31"
+    writer.close()
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
+
+
+async def test_no_request_says_where_the_project_is_mounted(server):
+    """A path stays what it looks like to a proxy in front."""
+    _, port = await server()
+    path, headers = "/api/nothing/api/users/me/", {"Daphne-Root-Path": "/api/nothing"}
+    request = Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+
+    with pytest.raises(HTTPError, match="404"):
+        await asyncio.to_thread(urlopen, request)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
