@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models
+from django.db import models, router
 
 
 class Stream(models.Model):
@@ -34,9 +34,14 @@ class Stream(models.Model):
         Raises:
             ValueError: a stream does not exist and cannot be created.
         """
-        known = set(cls._default_manager.filter(pk__in=pks).values_list("pk", flat=True))
-        if unknown := set(pks) - known:
-            raise ValueError(f"there is no {cls._meta.verbose_name} {sorted(unknown)}")
+        if unknown := cls._missing(pks):
+            raise ValueError(f"there is no {cls._meta.verbose_name} {unknown}")
+
+    @classmethod
+    def _missing(cls, pks: Collection[Any]) -> list[Any]:
+        """Give those keys of which there is no stream, in order."""
+        streams = cls._default_manager.using(router.db_for_write(cls))
+        return sorted(set(pks) - set(streams.filter(pk__in=pks).values_list("pk", flat=True)))
 
     @classmethod
     def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
@@ -122,11 +127,13 @@ class UserStream(Stream):
         Raises:
             ValueError: one of the users does not exist.
         """
+        if not (missing := cls._missing(pks)):
+            return
         users = get_user_model()._default_manager
-        known = set(users.filter(pk__in=pks).values_list("pk", flat=True))
-        if unknown := set(pks) - known:
+        known = set(users.filter(pk__in=missing).values_list("pk", flat=True))
+        if unknown := set(missing) - known:
             raise ValueError(f"no user has the id {', '.join(map(repr, sorted(unknown)))}")
-        cls._default_manager.bulk_create([cls(user_id=pk) for pk in pks], ignore_conflicts=True)
+        cls._default_manager.bulk_create([cls(user_id=pk) for pk in missing], ignore_conflicts=True)
 
 
 class UserEvent(Entry):

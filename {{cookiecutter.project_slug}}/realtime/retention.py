@@ -77,7 +77,9 @@ def _trim_batch(
 ) -> int:
     alias = router.db_for_write(stream)
     with transaction.atomic(using=alias):
-        row = stream._default_manager.using(alias).select_for_update().get(pk=pk)
+        row = stream._default_manager.using(alias).select_for_update().filter(pk=pk).first()
+        if row is None:
+            return 0  # Deleted since it was listed.
         old = stream.entry_model()._default_manager.using(alias).filter(stream=pk)
         wanted = models.Q(pk__in=[])
         if before is not None:

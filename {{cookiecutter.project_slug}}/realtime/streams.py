@@ -62,12 +62,16 @@ def append_all(
     text = check_payload(payload)
     entry = stream.entry_model()
     alias = router.db_for_write(stream)
-    pks = sorted(set(pks))
+    pks = sorted({stream._meta.pk.get_prep_value(pk) for pk in pks})
     with bounded_wait(f"{stream._meta.label} {pks[:5]}"), transaction.atomic(using=alias):
-        rows = _advance(stream, pks, alias)
-        if missing := [pk for pk in pks if pk not in rows]:
-            stream.ensure(missing)
-            rows |= _advance(stream, missing, alias)
+        rows = _advance(stream, pks, alias) if len(pks) == 1 else {}
+        if not rows:
+            # Before one of several is locked: whoever waits for another's new one holds none.
+            for batch in _batches(pks):
+                stream.ensure(batch)
+            rows = _advance(stream, pks, alias)
+        if missing := set(pks) - set(rows):
+            raise ValueError(f"{stream._meta.verbose_name} {sorted(missing)} has just been deleted")
         entries = entry._default_manager.using(alias).bulk_create(
             [entry(stream_id=pk, seq=rows[pk].head, payload=dict(payload), **fields) for pk in pks],
             batch_size=BATCH,
@@ -158,7 +162,8 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
         .order_by()
         .values_list(
             models.Value(model._meta.label_lower, models.CharField()),
-            "pk",
+            # As text: the keys of another model may be of another type.
+            Cast("pk", models.TextField()),
             "epoch",
             "head",
             "trimmed",
@@ -166,8 +171,11 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
         for model, members in by_model.items()
         for batch in _batches(members)
     ]
+    by_label = {model._meta.label_lower: model for model in by_model}
     return {
-        f"{label}.{pk}": Position(str(epoch), head, trimmed)
+        by_label[label].group_of(by_label[label]._meta.pk.to_python(pk)): Position(
+            str(epoch), head, trimmed
+        )
         for together in _batches(queries, 10)
         for label, pk, epoch, head, trimmed in reduce(
             lambda first, other: first.union(other, all=True), together
@@ -221,7 +229,8 @@ def _advance(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, 
             f"UPDATE {name(stream._meta.db_table)} SET head = head + 1 "  # noqa: S608  # nosec B608
             f"WHERE {name(str(stream._meta.pk.column))} = %s RETURNING *"
         )
-        return {row.pk: row for row in manager.raw(sql, [pks[0]])}
+        key = stream._meta.pk.get_db_prep_value(pks[0], connections[alias])
+        return {row.pk: row for row in manager.raw(sql, [key])}
     rows = {}
     for batch in _batches(pks):
         # In the order of their keys, so that two callers never wait for each other.

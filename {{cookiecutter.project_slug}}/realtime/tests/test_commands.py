@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
@@ -54,10 +56,13 @@ def test_events_are_paged_by_number(user, api):
 
 
 def test_a_user_without_events_has_an_empty_page(api):
-    """The first look at a stream creates it."""
+    """The first look at a stream creates it; those after it write nothing."""
     page = api.get("/api/realtime/events/").json()
 
     assert (page["head"], page["events"]) == (0, [])
+    with CaptureQueriesContext(connection) as queries:
+        assert api.get("/api/realtime/events/").json() == page
+    assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,22 @@ def test_trimming_by_age_leaves_no_gap(user):
 
     assert [event.seq for event in UserEvent.objects.all()] == [4]
     assert notify_user(user.pk, {"n": 4}) == 5
+
+
+def test_trimming_goes_on_where_a_stream_was_deleted(user, other_user, monkeypatch):
+    """A user who goes while the command runs does not end it."""
+    for user_id in (user.pk, other_user.pk):
+        for n in range(3):
+            notify_user(user_id, {"n": n})
+    trim_batch = retention._trim_batch
+
+    def delete_first(stream, pk, *arguments):
+        UserStream.objects.filter(pk=user.pk).delete()
+        return trim_batch(stream, pk, *arguments)
+
+    monkeypatch.setattr(retention, "_trim_batch", delete_first)
+
+    assert retention.trim(UserStream, days=None, entries=1, batch=100) == (2, 1)
 
 
 def test_trimming_without_limits_deletes_nothing(user):

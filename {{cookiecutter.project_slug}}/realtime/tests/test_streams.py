@@ -1,13 +1,15 @@
 """Appending to streams, and reading them."""
 
 import threading
+import uuid
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from accounts.models import User
 from realtime import streams
-from realtime.models import UserEvent, UserStream
+from realtime.models import Entry, Stream, UserEvent, UserStream
 from realtime.notification import notify_user, notify_users
 from realtime.publisher import Hint, publisher
 from realtime.streams import StreamBusy
@@ -58,10 +60,13 @@ def test_a_hint_leaves_with_the_commit(user, published):
 
 
 @pytest.mark.django_db
-def test_an_unknown_user_is_an_error_at_once():
+@pytest.mark.parametrize(
+    ("user_id", "error"), [(12345, "no user has the id 12345"), ("ada", "a number but got 'ada'")]
+)
+def test_an_unknown_user_is_an_error_at_once(user_id, error):
     """The caller learns of a wrong id now, not when the transaction commits."""
-    with pytest.raises(ValueError, match="no user has the id 12345"):
-        notify_user(12345, {"n": 1})
+    with pytest.raises(ValueError, match=error):
+        notify_user(user_id, {"n": 1})
 
     assert not UserStream.objects.exists()
 
@@ -86,6 +91,40 @@ def test_notify_users_tells_all_or_none(user, published):
         notify_users([user.pk, 999], {"n": 1})
 
     assert published == []
+    assert not UserEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_new_streams_are_made_before_any_is_locked(user, other_user, published):
+    """Who waits for a stream that another caller makes holds none for which that one waits."""
+    notify_user(other_user.pk, {"n": 1})
+
+    with CaptureQueriesContext(connection) as queries:
+        notify_users([user.pk, other_user.pk], {"n": 2})
+
+    table = UserStream._meta.db_table
+    kinds = [
+        "make" if query["sql"].startswith("INSERT") else "lock"
+        for query in queries
+        if f'INTO "{table}"' in query["sql"] or f'UPDATE "{table}"' in query["sql"]
+    ]
+    assert kinds == ["make", "lock"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_that_is_deleted_meanwhile_is_an_error(user, other_user, published, monkeypatch):
+    """A user who goes between the first look and the lock is an unknown one."""
+    ensure = UserStream.ensure
+
+    def delete_then(pks):
+        ensure(pks)
+        UserStream.objects.filter(pk=user.pk).delete()
+
+    monkeypatch.setattr(UserStream, "ensure", delete_then)
+
+    with pytest.raises(ValueError, match="has just been deleted"):
+        notify_users([user.pk, other_user.pk], {"n": 1})
+
     assert not UserEvent.objects.exists()
 
 
@@ -169,6 +208,52 @@ def test_positions_of_many_streams_are_one_query(user, other_user, django_assert
 
     assert set(found) == {stream.group for stream in asked[:2]}
     assert {position.head for position in found.values()} == {0}
+
+
+@pytest.fixture
+def parcels(transactional_db):
+    """A kind of stream whose keys are UUIDs."""
+    with isolate_apps("realtime"):
+
+        class Parcel(Stream):
+            id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+            class Meta:
+                app_label = "realtime"
+
+        class ParcelEvent(Entry):
+            stream = models.ForeignKey(Parcel, on_delete=models.CASCADE, related_name="entries")
+
+            class Meta(Entry.Meta):
+                app_label = "realtime"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Parcel)
+        editor.create_model(ParcelEvent)
+    yield Parcel
+    with connection.schema_editor() as editor:
+        editor.delete_model(ParcelEvent)
+        editor.delete_model(Parcel)
+
+
+def test_the_keys_of_a_stream_need_not_be_numbers(user, parcels, published):
+    """A stream of one's own may have UUIDs, and stands beside those of users."""
+    first, second = sorted((parcels.objects.create() for _ in range(2)), key=lambda row: row.pk)
+    notify_user(user.pk, {"n": 0})
+
+    assert streams.append(parcels, first.pk, {"n": 1}).seq == 1
+    assert streams.append(parcels, str(first.pk), {"n": 2}).seq == 2
+    entries = streams.append_all(parcels, [second.pk, first.pk], {"n": 3})
+    assert [entry.seq for entry in entries] == [3, 1]
+
+    found = streams.positions([first, second, user.event_stream])
+    assert {group: position.head for group, position in found.items()} == {
+        first.group: 3,
+        second.group: 1,
+        user.event_stream.group: 1,
+    }
+    assert [hint["group"] for hint in published[1:3]] == [first.group] * 2
+    assert [seq for seq, _ in streams.texts_after(first, 1, 10, 1000)] == [2, 3]
 
 
 @pytest.mark.django_db
