@@ -6,6 +6,7 @@ its connections may live as long as its threads: they cannot leak.
 """
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,11 @@ def close() -> None:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.REALTIME_DATABASE_THREADS, "realtime-database")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has the pool, but none of its threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _with_connections(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -392,7 +392,8 @@ class Hub:
         self._layer_failing = True
 
 
-os.register_at_fork(after_in_child=Hub.forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Hub.forget)
 publisher.hand_over = Hub.hand_over
 
 
@@ -576,7 +577,6 @@ class Feed:
     def _start_over(self, position: Position) -> None:
         """Continue from the stream's head: what lies between can no longer be delivered."""
         self.epoch, self.last = position.epoch, position.head
-        self.wanted = position.head
         self.tail.clear()
         self._tail_bytes = 0
         self._send(reset_frame(self.epoch, self.last))

@@ -7,6 +7,7 @@ event in the database.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -69,7 +70,8 @@ class Publisher:
 
     def __init__(self) -> None:
         self.forget()
-        os.register_at_fork(after_in_child=self.forget)
+        if hasattr(os, "register_at_fork"):  # Windows does not fork.
+            os.register_at_fork(after_in_child=self.forget)
         # Not atexit: that comes after concurrent.futures has ended its threads, without which no
         # host name can be looked up, and a command that ends at once could not connect.
         threading._register_atexit(self.close)  # type: ignore[attr-defined]
@@ -132,8 +134,8 @@ class Publisher:
                 self._drainer = None
         if self._queue or self._drainer is not None:
             thread = self._wake_drainer().thread
-            assert thread is not None
-            thread.join(DRAIN_SECONDS)
+            if thread is not None and thread.is_alive():
+                thread.join(DRAIN_SECONDS)
         self.forget()
 
     def _wait_for_space(self) -> None:
@@ -152,11 +154,14 @@ class Publisher:
             if drainer is None or not self._tell(drainer):
                 self._drainer = drainer = Drainer()
                 drainer.thread = threading.Thread(
-                    target=lambda: asyncio.run(self._drain(drainer)),
-                    name="realtime-publisher",
-                    daemon=True,
+                    target=self._drain_here, args=[drainer], name="realtime-publisher", daemon=True
                 )
-                drainer.thread.start()
+                try:
+                    drainer.thread.start()
+                except RuntimeError as error:
+                    # No more threads to be had; the next hint asks again.
+                    self._report(error)
+                    self._drainer, self._woken = None, False
             return drainer
 
     @staticmethod
@@ -170,17 +175,34 @@ class Publisher:
             return False
         return True
 
-    async def _drain(self, drainer: Drainer) -> None:
-        layer = channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
-        with self._lock:
-            drainer.loop = asyncio.get_running_loop()
+    def _drain_here(self, drainer: Drainer) -> None:
         try:
+            with asyncio.Runner() as runner:
+                runner.run(self._drain(drainer))
+        except Exception as error:
+            # No loop to be had, say, since the process has no file descriptor left.
+            self._report(error)
+        finally:
+            self._retire(drainer)
+
+    def _retire(self, drainer: Drainer) -> None:
+        """Let the next hint find another drainer, whatever has ended this one."""
+        with self._lock:
+            if self._drainer is drainer:
+                self._drainer = None
+            self._woken = False
+
+    async def _drain(self, drainer: Drainer) -> None:
+        layer: Any = None
+        try:
+            layer = channel_layers.make_backend(DEFAULT_CHANNEL_LAYER)
+            with self._lock:
+                drainer.loop = asyncio.get_running_loop()
             while True:
                 # Lowered before the queue is read: what comes after that wakes the drainer again.
                 self._woken = False
-                while self._queue:
-                    count = min(len(self._queue), BATCH_SIZE)
-                    await self._send(layer, [self._queue.popleft() for _ in range(count)])
+                while hints := self._take():
+                    await self._send(layer, hints)
                     if len(self._queue) < LOW_WATER:
                         self._space.set()
                 if self._closing or self._drainer is not drainer:
@@ -188,10 +210,17 @@ class Publisher:
                 await drainer.wake.wait()
                 drainer.wake.clear()
         finally:
-            with self._lock:
-                if self._drainer is drainer:
-                    self._drainer = None
-            await layer.flush()
+            self._retire(drainer)
+            if layer is not None:
+                await layer.flush()
+
+    def _take(self) -> list[Hint]:
+        """Take a batch off the queue, of which another drainer may be taking at the same time."""
+        hints: list[Hint] = []
+        with contextlib.suppress(IndexError):
+            while len(hints) < BATCH_SIZE:
+                hints.append(self._queue.popleft())
+        return hints
 
     async def _send(self, layer: Any, hints: Sequence[Hint]) -> None:
         hints = [{**hint, "origin": self.origin} for hint in hints]
@@ -206,11 +235,14 @@ class Publisher:
                 logger.warning("the channel layer takes hints again")
             self._failing = False
         except Exception as error:
-            if not self._failing:
-                logger.warning("hints wait for the repair tick: the channel layer fails: %r", error)
-            self._failing = True
+            self._report(error)
             # A half-open connection would fail again; the next batch opens a new one.
             await asyncio.wait([asyncio.ensure_future(layer.flush())], timeout=1)
+
+    def _report(self, error: Exception) -> None:
+        if not self._failing:
+            logger.warning("hints wait for the repair tick: the channel layer fails: %r", error)
+        self._failing = True
 
 
 async def send_batch(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]) -> None:

@@ -204,6 +204,31 @@ async def test_trimmed_events_reset_live_sockets(no_tick, hub, user, stream, unp
     assert hub.feeds[stream.group].last == 3
 
 
+async def test_a_hint_that_comes_during_a_reset_is_not_forgotten(
+    no_tick, hub, user, stream, unpublished, write, monkeypatch
+):
+    """What is written while a feed starts over arrives after the reset, without the tick."""
+    recorder, subscription = await follow(hub, user, stream)
+    subscription.join_live()
+    await write(2)
+    await UserEvent.objects.filter(seq=1).adelete()
+    read, late = streams.texts_after, iter([True])
+
+    def write_after(*args):
+        texts = read(*args)
+        if next(late, False):
+            append(UserStream, stream.pk, {"n": 0})
+            hub.loop.call_soon_threadsafe(hub.hear, unpublished[2])
+        return texts
+
+    monkeypatch.setattr(streams, "texts_after", write_after)
+
+    hub.hear(unpublished[1])
+    await recorder.until(lambda r: r.frames)
+
+    await recorder.until(lambda r: r.seqs[-1] == 3)
+
+
 async def test_the_tick_finds_what_was_never_announced(
     quick_tick, hub, user, stream, unpublished, write
 ):

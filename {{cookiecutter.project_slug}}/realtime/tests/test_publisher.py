@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from unittest.mock import AsyncMock
@@ -152,6 +154,75 @@ def test_what_an_ended_event_loop_left_behind_is_sent_at_the_end(publisher, unre
     loop.close()
 
 
+async def test_an_event_loop_that_ends_its_tasks_is_replaced(publisher, unreliable_layer):
+    """What it had been told of but not sent yet leaves with the next hint."""
+    draining = asyncio.create_task(publisher.drain())
+    await asyncio.sleep(0)
+    publisher.publish([{"group": "g", "n": 1}])
+    draining.cancel()
+    await asyncio.gather(draining, return_exceptions=True)
+    thread, result = await asyncio.to_thread(listen, unreliable_layer(), 2)
+
+    await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 2}])
+    await asyncio.to_thread(thread.join)
+
+    assert [hint["n"] for hint in result] == [1, 2]
+
+
+def fail(*arguments):
+    """Stand in for what the operating system refuses."""
+    raise RuntimeError("no more of these")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "threading.Thread.start",
+        "asyncio.events.new_event_loop",
+        "realtime.publisher.channel_layers.make_backend",
+    ],
+)
+def test_a_thread_that_cannot_work_is_not_the_last(
+    publisher, unreliable_layer, monkeypatch, caplog, refused
+):
+    """Where there was no thread, event loop or layer to be had, the next hint asks again."""
+    assert not module.layer_is_local()
+    with monkeypatch.context() as patch:
+        patch.setattr(refused, fail)
+        publisher.publish([{"group": "g", "n": 1}])
+        until(lambda: publisher._failing and publisher._drainer is None)
+    thread, result = listen(unreliable_layer(), 2)
+
+    publisher.publish([{"group": "g", "n": 2}])
+    thread.join()
+
+    assert [hint["n"] for hint in result] == [1, 2]
+    assert "no more of these" in caplog.text
+
+
+def test_two_drainers_at_a_time_take_each_hint_once(publisher):
+    """While one takes the place of another, both may be at the queue."""
+    publisher._queue.extend({"n": n} for n in range(module.QUEUE_SIZE))
+    taken: list[module.Hint] = []
+
+    def take():
+        while hints := publisher._take():
+            taken.extend(hints)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert sorted(hint["n"] for hint in taken) == list(range(module.QUEUE_SIZE))
+
+
 def test_a_closed_event_loop_is_replaced(publisher, unreliable_layer):
     """An event loop that closed without handing back cannot be woken, so a thread is started."""
     thread, result = listen(unreliable_layer(), 1)
@@ -180,6 +251,13 @@ def test_a_forked_child_publishes_for_itself(publisher, unreliable_layer):
     assert os.read(read, 100) == b"(None, 0)"
     os.close(read)
     os.close(write)
+
+
+def test_a_system_that_does_not_fork_will_do(process_environment):
+    """Windows has neither of these functions."""
+    code = "import os; del os.fork, os.register_at_fork; import backend.asgi"
+
+    subprocess.run([sys.executable, "-c", code], env=process_environment, check=True)
 
 
 class Redis:
