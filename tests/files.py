@@ -13,8 +13,8 @@ ALWAYS = {
     ".github": "dependabot.yml",
     ".github/workflows": "ci.yml",
     "accounts": """
-        __init__.py admin.py apps.py authentication.py fields.py models.py serializers.py signals.py
-        throttles.py tokens.py urls.py views.py
+        __init__.py admin.py apps.py authentication.py fields.py hashers.py models.py serializers.py
+        signals.py throttles.py tokens.py urls.py views.py
     """,
     "accounts/management": "__init__.py",
     "accounts/management/commands": "__init__.py token.py",

@@ -4,6 +4,8 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +22,9 @@ pytestmark = pytest.mark.xdist_group("connections")
 
 # By how much a server may grow.
 GROWTH_BYTES = 8 * 1024 * 1024
+SIGN_INS = 60
+# Two hashes of 100 MB, and the sixty threads that wait for theirs.
+HASHING_BYTES = 400 * 1024 * 1024
 # What an answer to somebody else may take meanwhile, on a machine that is busy with the tests.
 DELAY_SECONDS = 2.0
 FLOOD_FRAMES = 20_000
@@ -85,6 +90,26 @@ async def test_flood(cluster: Cluster, frame: bytes) -> None:
                 assert await close_code(connection) == 4429
     watch.check()
     assert watch.largest - watch.before < GROWTH_BYTES
+
+
+async def test_sign_ins(cluster: Cluster) -> None:
+    """Passwords that are tried all at once are counted one by one, and need little memory."""
+    (daphne,) = await cluster.start()
+    (person,) = await cluster.people(1)
+
+    def attempt(number: int) -> int:
+        body = json.dumps({"username": f"user{number}", "password": "a-guess"}).encode()
+        return daphne.request("POST", "/api/token/", body=body, Content_Type="application/json")[0]
+
+    async with Watch(daphne, await ready(daphne.url, token=person.token)) as watch:
+        with ThreadPoolExecutor(SIGN_INS) as threads:
+            loop = asyncio.get_running_loop()
+            tries = [loop.run_in_executor(threads, attempt, n) for n in range(SIGN_INS)]
+            statuses = Counter(await asyncio.gather(*tries))
+    # A new minute may have begun meanwhile.
+    assert 0 < statuses[401] <= 2 * 20
+    assert statuses[401] + statuses[429] == SIGN_INS
+    assert watch.largest - watch.before < HASHING_BYTES
 
 
 async def silent(daphne: Daphne, person: Person) -> ClientConnection:

@@ -26,7 +26,8 @@ LEAVERS = 8
 MESSAGES = 30
 # No request is refused for coming too often.
 RATES = {
-    f"{scope}_RATE": "1000000/s" for scope in ("REGISTER", "TOKEN", "TOKEN_USER", "TICKET", "WRITE")
+    f"{scope}_RATE": "1000000/s"
+    for scope in ("REGISTER", "TOKEN", "REFRESH", "TOKEN_USER", "TICKET", "WRITE")
 }
 
 # Bodies that no endpoint has a use for.

@@ -90,7 +90,7 @@ def test_servers(stack: Stack, servers: list[WebServer], token: str) -> None:
         assert server.request("GET", f"/api/nothing/{secret}", token)[0] == 404
         assert server.request("GET", f"/nothing/{secret}")[0] == 404
         statuses = [server.request("POST", f"/api/token/{secret}")[0] for _ in range(3)]
-        assert statuses[-1] == 429
+        assert 429 in statuses  # not the last one, should a minute begin in between
     refuse(stack, token)
 
 

@@ -1,11 +1,37 @@
-"""The admin page of users."""
+"""The admin page of users, and how one signs in to the admin pages."""
+
+from math import ceil
+from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from .models import User
+from .throttles import TokenThrottle, TokenUserThrottle
+
+
+class LoginForm(AdminAuthenticationForm):
+    """Signing in to the admin pages: passwords that are tried here count like those over REST."""
+
+    def clean(self) -> dict[str, Any]:
+        """Find the user, unless too many passwords have been tried."""
+        throttles = TokenThrottle(), TokenUserThrottle()
+        refused = [throttle for throttle in throttles if not throttle.allow_request(self.request)]
+        if refused:
+            seconds = ceil(max(throttle.wait() for throttle in refused))
+            raise ValidationError(
+                f"Too many attempts. Try again in {seconds} seconds.", code="throttled"
+            )
+        cleaned = super().clean()
+        TokenUserThrottle().remember(self.request)
+        return cleaned
+
+
+admin.site.login_form = LoginForm
 
 
 @admin.register(User)

@@ -99,7 +99,7 @@ class TokenEndpoint(PostView):
 
     # Names the scheme in the 401 answers; requests carry no header that it would look at.
     permission_classes = [AllowAny]
-    throttle_classes = [throttles.TokenThrottle]
+    throttle_classes = [throttles.RefreshThrottle]
 
     def perform_authentication(self, request: Request) -> None:
         """Leave an expired access token in the header unread: this is where one gets a new one."""
@@ -114,6 +114,7 @@ class TokenView(TokenEndpoint):
 
     def perform(self, serializer: BaseSerializer) -> tokens.Tokens:
         """Issue the tokens."""
+        throttles.TokenUserThrottle().remember(self.request)
         return tokens.issue(serializer.validated_data["user"])
 
 
