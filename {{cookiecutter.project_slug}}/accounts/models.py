@@ -58,7 +58,7 @@ class User(AbstractUser):
         with transaction.atomic(using=using):
             users.filter(pk=self.pk).update(token_version=F("token_version") + 1)
             self.token_version = users.values_list("token_version", flat=True).get(pk=self.pk)
-            send_access_revoked(self.pk, using)
+            send_access_revoked(self.pk, self.token_version, using)
 
     def _ends_access(self, using: str | None, fields: frozenset[str] | None) -> bool:
         """Whether saving `fields` (None: all) changes the password or deactivates the user.

@@ -18,8 +18,9 @@ class RealtimeConfig(AppConfig):
         access_revoked.connect(_close_sockets, dispatch_uid="realtime.close_sockets")
 
 
-def _close_sockets(user_id: int, **kwargs: Any) -> None:
+def _close_sockets(user_id: int, token_version: int | None, **kwargs: Any) -> None:
     from .hub import CONTROL_GROUP
     from .publisher import publisher
 
-    publisher.publish([{"type": "realtime.revoke", "group": CONTROL_GROUP, "user": user_id}])
+    hint = {"type": "realtime.revoke", "group": CONTROL_GROUP}
+    publisher.publish([hint | {"user": user_id, "version": token_version}])

@@ -18,7 +18,10 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import Case, When
 from django.utils import timezone
+
+from accounts.tokens import InvalidToken
 
 from .database import in_database
 from .models import Connection, Process, Stream
@@ -38,10 +41,12 @@ CLOSE_SECONDS = 5
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """One open socket: the key of its row, its user and the group of its stream."""
+    """One open socket: the key of its row, its user, the version of its token and the group of its
+    stream."""
 
     key: UUID
     user_id: int
+    token_version: int
     group: str
 
 
@@ -54,9 +59,11 @@ class Arrival(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a batch: whom it refused, whom it could not lock, whether the process is new."""
+    """What came of a batch: whom it refused, for whom or whose token it came too late, whom it
+    could not lock, and whether the process is new."""
 
     refused: set[UUID]
+    ended: set[UUID]
     busy: set[int]
     is_new: bool
 
@@ -74,17 +81,24 @@ class Connections:
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def enter(self, socket: Any, user_id: int, stream: Stream) -> bool:
+    async def enter(self, socket: Any, user_id: int, token_version: int, stream: Stream) -> bool:
         """Write the row of a socket, unless the user holds as many as one may.
+
+        Args:
+            socket: whatever is handed to `leave` later.
+            user_id: the id of its user.
+            token_version: the user's, when the socket's token was checked.
+            stream: what it follows.
 
         Returns:
             Whether there is room for it; the cap is `REALTIME_SOCKETS_PER_USER`.
 
         Raises:
+            InvalidToken: the user's access has ended since the token was checked.
             StreamBusy: another transaction held the user's row for longer than
                 `REALTIME_LOCK_TIMEOUT_SECONDS`.
         """
-        seat = Seat(uuid4(), user_id, stream.group)
+        seat = Seat(uuid4(), user_id, token_version, stream.group)
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
         arrival = Arrival(seat, self.loop.create_future(), deadline)
         self._arriving.append(arrival)
@@ -161,7 +175,9 @@ class Connections:
         if outcome.is_new and self._seats:
             await self._restore()
         for arrival in arriving:
-            if arrival.seat.user_id not in outcome.busy:
+            if arrival.seat.key in outcome.ended:
+                _fail(arrival, InvalidToken("The user's access has ended"))
+            elif arrival.seat.user_id not in outcome.busy:
                 if not arrival.admitted.done():
                     arrival.admitted.set_result(arrival.seat.key not in outcome.refused)
             elif self.loop.time() < arrival.deadline:
@@ -201,11 +217,13 @@ def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]
         users = get_user_model()._default_manager.filter(pk__in=wanted).order_by("pk")
         # Of those whom another transaction holds nobody else shall wait.
         free = users.select_for_update(skip_locked=True, no_key=True)
-        locked = set(free.values_list("pk", flat=True))
+        active_version = Case(When(is_active=True, then="token_version"))
+        versions = dict(free.values_list("pk", active_version))
+        locked = versions.keys()
         existing = locked if locked == wanted else set(users.values_list("pk", flat=True))
         busy = existing - locked
 
-        admitted, refused = [], set()
+        admitted, refused, ended = [], set(), set()
         count = Counter(
             Connection.objects.filter(
                 user__in={seat.user_id for seat in arriving}, process__seen_at__gt=living_since()
@@ -214,14 +232,12 @@ def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]
         for seat in arriving:
             if seat.user_id in busy:
                 continue
-            count[seat.user_id] += 1
-            if (
-                seat.user_id in existing
-                and count[seat.user_id] <= settings.REALTIME_SOCKETS_PER_USER
-            ):
+            if versions.get(seat.user_id) != seat.token_version:
+                ended.add(seat.key)
+            elif count[seat.user_id] < settings.REALTIME_SOCKETS_PER_USER:
+                count[seat.user_id] += 1
                 admitted.append(seat)
             else:
-                count[seat.user_id] -= 1
                 refused.add(seat.key)
         gone = [seat for seat in leaving if seat.user_id not in busy]
 
@@ -231,7 +247,7 @@ def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]
         if gone:
             Connection.objects.filter(pk__in=[seat.key for seat in gone]).delete()
         _announce(before, _present(pairs))
-        return Outcome(refused, busy, is_new)
+        return Outcome(refused, ended, busy, is_new)
 
 
 def _refresh(process: UUID) -> bool:

@@ -99,6 +99,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._writer: asyncio.Task[None] | None = None
         self._close_code: int | None = None
         self._bad_frames = 0
+        self._hub: Hub | None = None
         self._subscription: Subscription | None = None
         self._replay: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -120,15 +121,16 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         try:
             access, stream = await in_database(self._open, query)
+            hub = self._hub = Hub.current()
+            # Before `enter` looks at the token once more: what ends it from then on, the hub hears.
+            hub.sockets.add(self)
+            if not await hub.connections.enter(self, self.user.pk, self.token_version, stream):
+                raise Refused(TOO_MANY_SOCKETS)
         except InvalidToken:
             self.end(NOT_AUTHENTICATED)
             return
         except Refused as refused:
             self.end(refused.code)
-            return
-        hub = Hub.current()
-        if not await hub.connections.enter(self, self.user.pk, stream):
-            self.end(TOO_MANY_SOCKETS)
             return
         self._keep_until(access)
         subscription = self._subscription = hub.follow(self, stream)
@@ -274,6 +276,8 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
                 task.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
+        if self._hub is not None:
+            self._hub.sockets.discard(self)
         if self._subscription is not None:
             self._subscription.stop()
 

@@ -178,10 +178,11 @@ class Hub:
         feed.followers.add(socket)
         return Subscription(socket, feed, stream)
 
-    def close_sockets(self, user_id: int) -> None:
-        """Close every local socket of a user whose access tokens have ended."""
-        for socket in [socket for socket in self.sockets if socket.user_id == user_id]:
-            socket.end(NOT_AUTHENTICATED)
+    def close_sockets(self, user_id: int, version: int | None) -> None:
+        """Close the local sockets of a user whose access tokens before `version`, or all, ended."""
+        for socket in list(self.sockets):
+            if socket.user_id == user_id and (version is None or socket.token_version < version):
+                socket.end(NOT_AUTHENTICATED)
 
     # Hints
 
@@ -202,7 +203,7 @@ class Hub:
                 if feed is not None:
                     feed.recheck()
             case "realtime.revoke":
-                self.close_sockets(message["user"])
+                self.close_sockets(message["user"], message.get("version"))
             case "realtime.probe":
                 self._probes_heard = message["number"]
 

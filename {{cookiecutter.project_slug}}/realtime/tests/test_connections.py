@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError{% if cookiecutter.database == "postgresql" %}, transaction{% endif %}
 from django.utils import timezone
 
+from accounts.tokens import InvalidToken
 from realtime import connections
 from realtime.database import in_database
 from realtime.models import Connection, Process, UserStream
@@ -150,14 +151,14 @@ async def test_the_end_of_a_hub_leaves_no_row(access_token, hub):
 async def test_who_goes_while_waiting_leaves_no_row(user, hub):
     """A socket that ends before it has its row does not get one for good."""
     stream = await UserStream.objects.acreate(user=user)
-    waiting = asyncio.create_task(hub.connections.enter(object(), user.pk, stream))
+    waiting = asyncio.create_task(hub.connections.enter(object(), user.pk, 0, stream))
     await asyncio.sleep(0)
 
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    assert await hub.connections.enter("a socket", user.pk, stream)
+    assert await hub.connections.enter("a socket", user.pk, 0, stream)
     await until(lambda: Connection.objects.count() == 1)
     hub.connections.leave("a socket")
     await until(lambda: not Connection.objects.exists())
@@ -168,7 +169,8 @@ async def test_a_user_who_is_gone_gets_no_row(user, hub):
     stream = UserStream(user=user)
     await type(user).objects.all().adelete()
 
-    assert not await hub.connections.enter("a socket", user.pk, stream)
+    with pytest.raises(InvalidToken):
+        await hub.connections.enter("a socket", user.pk, 0, stream)
 
 
 async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
@@ -176,7 +178,7 @@ async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
 ):
     """Who arrives is told, who leaves is forgotten a little later."""
     stream = await UserStream.objects.acreate(user=user)
-    assert await hub.connections.enter("a socket", user.pk, stream)
+    assert await hub.connections.enter("a socket", user.pk, 0, stream)
     update = connections._update
 
     def fail(*args):
@@ -185,7 +187,7 @@ async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
     monkeypatch.setattr(connections, "_update", fail)
     hub.connections.leave("a socket")
     with pytest.raises(OperationalError):
-        await hub.connections.enter("another", user.pk, stream)
+        await hub.connections.enter("another", user.pk, 0, stream)
 
     monkeypatch.setattr(connections, "_update", update)
     hub.connections.refresh()
@@ -210,8 +212,8 @@ async def test_nobody_waits_for_another_users_lock(user, other_user, hub, settin
     await held.wait()
     stream = await UserStream.objects.acreate(user=other_user)
     mine = UserStream(user=user)
-    waiting = asyncio.create_task(hub.connections.enter("mine", user.pk, mine))
-    assert await hub.connections.enter("theirs", other_user.pk, stream)
+    waiting = asyncio.create_task(hub.connections.enter("mine", user.pk, 0, mine))
+    assert await hub.connections.enter("theirs", other_user.pk, 0, stream)
     assert not waiting.done()
 
     if released:

@@ -271,6 +271,42 @@ async def test_logout_closes_the_users_sockets(no_tick, user, other_user, access
     await theirs.disconnect()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_access_that_ends_during_the_connect(
+    no_tick, user, access_token, hub, monkeypatch, when
+):
+    """A token that was good when it was checked opens nothing once its user has logged out."""
+    enter = hub.connections.enter
+
+    async def log_out_as_well(*args):
+        if when == "before":  # and said so when nobody was there to hear it
+            await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
+        admitted = await enter(*args)
+        if when == "after":
+            await sync_to_async(user.revoke_access)()
+        return admitted
+
+    monkeypatch.setattr(hub.connections, "enter", log_out_as_well)
+    client = Client(token=access_token)
+    await client.connect()
+
+    assert await client.close_code() == 4401
+    await client.disconnect()
+    assert not hub.sockets
+
+
+async def test_word_of_a_logout_that_comes_late(no_tick, user, access_token, hub):
+    """Who has signed in again by then keeps the new socket."""
+    await sync_to_async(user.revoke_access)()
+    client = Client(token=(await sync_to_async(tokens.issue)(user)).access)
+    await client.ready()
+
+    hub.hear({"type": "realtime.revoke", "user": user.pk, "version": user.token_version})
+
+    assert await client.silent()
+    await client.disconnect()
+
+
 async def test_the_tick_closes_sockets_of_users_whose_access_ended(
     quick_tick, user, access_token, hub
 ):
