@@ -1,7 +1,10 @@
 """Fixtures that the tests of every app share."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -74,6 +77,29 @@ def process_environment(transactional_db: None) -> dict[str, str]:
     else:
         url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "backend.settings_test"}
+
+
+@pytest.fixture
+def at_once(transactional_db: None) -> Callable[..., list[Any]]:
+    """A function that makes calls at the same time, each on a thread and a connection of its own.
+
+    It gives what they return, and raises what one of them raises.
+    """
+
+    def at_once(*calls: Callable[[], Any]) -> list[Any]:
+        start = threading.Barrier(len(calls))
+
+        def run(call: Callable[[], Any]) -> Any:
+            start.wait(30)
+            try:
+                return call()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return list(threads.map(run, calls))
+
+    return at_once
 
 
 @pytest.fixture

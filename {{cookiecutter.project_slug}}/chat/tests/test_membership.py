@@ -1,12 +1,10 @@
 """Coming and going over REST."""
 
-import threading
-
 import pytest
-from django.db import connection
+from rest_framework.exceptions import NotFound
 
 from accounts.models import User
-from chat import membership
+from chat import membership, messages
 from chat.models import Member, Room
 
 Role = Member.Role
@@ -37,8 +35,6 @@ def test_anyone_may_join_a_public_room(other_api, other_user, room):
 
 def test_nothing_is_unread_for_who_has_just_joined(other_api, user, room):
     """What was said before one came can be read, but is not counted."""
-    from chat import messages
-
     messages.send(room, user, "before")
 
     other_api.post(url(room, "join"))
@@ -169,46 +165,26 @@ def test_who_may_kick_whom(api, room, user, member, other_user, actor, target, s
     assert role_of(room, other_user) == (None if status == 204 else target)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_who_join_at_once_with_one_account_are_one_member(user, other_user, room):
+def test_two_who_join_at_once_with_one_account_are_one_member(at_once, other_user, room):
     """The same user joining in two requests becomes a member once."""
-    start, conflicts = threading.Barrier(2), []
 
-    def join() -> None:
-        start.wait(10)
+    def joined() -> bool:
         try:
             membership.join(room, other_user)
-        except membership.Conflict as conflict:
-            conflicts.append(conflict)
-        connection.close()
+        except membership.Conflict:
+            return False
+        return True
 
-    threads = [threading.Thread(target=join) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(conflicts) == 1
+    assert sorted(at_once(joined, joined)) == [False, True]
     assert room.memberships.filter(user=other_user).count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_owners_who_leave_at_once_leave_an_owner(user, other_user, third_user, room):
+def test_owners_who_leave_at_once_leave_an_owner(at_once, user, other_user, third_user, room):
     """Two who go at the same time do not pass the office to each other."""
     membership.join(room, other_user)
     membership.join(room, third_user)
-    start = threading.Barrier(2)
 
-    def leave(who: User) -> None:
-        start.wait(10)
-        membership.leave(room, who)
-        connection.close()
-
-    threads = [threading.Thread(target=leave, args=[who]) for who in (user, other_user)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(lambda: membership.leave(room, user), lambda: membership.leave(room, other_user))
 
     assert role_of(room, third_user) == Role.OWNER
 
@@ -225,8 +201,6 @@ def test_a_held_room_is_busy(other_api, room, short_lock_timeout, held):
 
 def test_a_room_that_is_gone_cannot_be_joined(other_user, room):
     """A room that was deleted since it was read is not found."""
-    from rest_framework.exceptions import NotFound
-
     gone = Room.objects.get()
     room.delete()
 

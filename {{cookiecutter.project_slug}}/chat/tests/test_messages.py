@@ -1,11 +1,10 @@
 """Saying things over REST, and taking them back."""
 
 import json
-import threading
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 
 from chat import messages
@@ -62,21 +61,9 @@ def test_a_client_id_is_its_senders_own(api, other_api, room, member):
     assert [answer.json()["seq"] for answer in answers] == [1, 2, 3, 4]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_one_message_sent_many_times_at_once_is_one(user, room):
+def test_one_message_sent_many_times_at_once_is_one(at_once, user, room):
     """Of requests that race with one client_id one stores, and all get its message."""
-    start, results = threading.Barrier(4), []
-
-    def send() -> None:
-        start.wait(10)
-        results.append(messages.send(room, user, "hi", UUID(int=1)))
-        connection.close()
-
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = at_once(*[lambda: messages.send(room, user, "hi", UUID(int=1))] * 4)
 
     assert sorted(is_new for _, is_new in results) == [False, False, False, True]
     assert {message.seq for message, _ in results} == {1}

@@ -1,9 +1,7 @@
 """Making and listing rooms over REST."""
 
-import threading
-
 import pytest
-from django.db import connection
+from django.db import IntegrityError
 
 from accounts.models import User
 from chat import membership, messages
@@ -91,21 +89,9 @@ def test_a_slug_that_was_taken_in_between_is_replaced(user, monkeypatch):
     assert Member.objects.filter(user=user, role="owner").count() == 2
 
 
-@pytest.mark.django_db(transaction=True)
-def test_rooms_made_at_once_all_exist(user):
+def test_rooms_made_at_once_all_exist(at_once, user):
     """Threads that make rooms of one name at the same time get one each."""
-    start = threading.Barrier(4)
-
-    def make() -> None:
-        start.wait(10)
-        membership.create_room(user, "Lobby")
-        connection.close()
-
-    threads = [threading.Thread(target=make) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[lambda: membership.create_room(user, "Lobby")] * 4)
 
     assert Room.objects.count() == 4
 
@@ -113,8 +99,6 @@ def test_rooms_made_at_once_all_exist(user):
 @pytest.mark.django_db(transaction=True)
 def test_errors_that_are_no_race_are_not_repeated():
     """An owner who does not exist is an error, not an endless loop."""
-    from django.db import IntegrityError
-
     with pytest.raises(IntegrityError):
         membership.create_room(User(pk=999), "Lobby")
 

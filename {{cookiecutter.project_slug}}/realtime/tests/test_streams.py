@@ -1,6 +1,5 @@
 """Appending to streams, and reading them."""
 
-import threading
 import uuid
 
 import pytest
@@ -150,20 +149,9 @@ def test_many_users_take_a_bounded_number_of_queries(django_assert_max_num_queri
     assert len(published) == 300
 
 
-@pytest.mark.django_db(transaction=True)
-def test_writers_at_once_leave_no_gap(user, published):
+def test_writers_at_once_leave_no_gap(at_once, user, published):
     """Eight threads that write to one user get each number once."""
-
-    def write() -> None:
-        for n in range(10):
-            notify_user(user.pk, {"n": n})
-        connection.close()
-
-    threads = [threading.Thread(target=write) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[lambda: [notify_user(user.pk, {"n": n}) for n in range(10)]] * 8)
 
     assert sorted(hint["seq"] for hint in published) == list(range(1, 81))
     assert UserStream.objects.get(pk=user.pk).head == 80
