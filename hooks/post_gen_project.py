@@ -305,7 +305,8 @@ def run_django(step: "Step", python: Path, copy: Path, *arguments: str) -> str:
 def environment(**extra: str) -> dict[str, str]:
     """The caller's environment without anything that could be a setting of some project."""
     passed_on = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
-    return passed_on | {"PYTHONUTF8": "1"} | extra
+    # Unbuffered, so that a step shows what its command says while it runs.
+    return passed_on | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"} | extra
 
 
 class Step:

@@ -64,8 +64,8 @@ def test_links_lead_somewhere() -> None:
             assert (ROOT / target).exists(), f"{path.name}: {target}"
 
 
-def test_the_changelog_has_the_version() -> None:
-    """Keep a Changelog: a section for what is unreleased, versions in order, known headings."""
+def test_the_changelog_keeps_its_format() -> None:
+    """Keep a Changelog: what is unreleased comes first, and all headings are known."""
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     sections = re.findall(r"^## \[(.*?)\]", changelog, re.MULTILINE)
     assert sections[0] == "Unreleased"
