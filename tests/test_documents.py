@@ -1,12 +1,14 @@
 """The documents say what is there: questions, answers, targets, files and locks."""
 
+import json
 import re
+from pathlib import Path
 
 import tomllib
 
 from .faults.conftest import FAULTS
 from .files import ALWAYS
-from .template import OPTIONS, PROJECT, QUESTIONS, ROOT, TEXTS, run
+from .template import OPTIONS, PROJECT, QUESTIONS, ROOT, TEXTS, environment, render, run
 
 README = (ROOT / "README.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
@@ -123,3 +125,70 @@ def test_the_readme_has_a_row_for_every_fault() -> None:
     rows = re.findall(r"^\| (\d+)\. (.*?) \| .* \| (\d+) \| (\d+) \|", README, re.MULTILINE)
     assert {int(number): fault for number, fault, _, _ in rows} == FAULTS
     assert all((lost, doubled) == ("0", "0") for _, _, lost, doubled in rows)
+
+
+def chapter(title: str) -> str:
+    """Return a chapter of the project's README."""
+    readme = (PROJECT / "README.md").read_text("utf-8")
+    return readme.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_projects_readme_has_every_make_target() -> None:
+    """In the order of `make help`."""
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
+    assert re.findall(r"^\| `make ([a-z]+)", chapter("Make targets"), re.MULTILINE) == targets
+
+
+def test_the_projects_readme_has_every_setting() -> None:
+    """Those that Django reads, with their default numbers, and those of Compose."""
+    settings = (PROJECT / "backend" / "settings.py").read_text("utf-8")
+    compose = (PROJECT / "docker-compose.yml").read_text("utf-8")
+    example = (PROJECT / ".env.example").read_text("utf-8")
+    known = {"ENV_FILE", *re.findall(r'env\.\w+\(\s*"(\w+)"', settings)}
+    known |= {*re.findall(r"\$\{(\w+)", compose), *re.findall(r"(?m)^#? ?(\w+)=", example)}
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| (.*?) \|", chapter("Settings")))
+    assert set(rows) == known
+    for name, number in re.findall(r'env\.(?:int|float)\("(\w+)", default=([\d_]+)\)', settings):
+        assert rows[name].split(", ")[0] == f"{int(number):,}", name
+
+
+def test_the_figures_are_those_of_the_benchmarks() -> None:
+    """What both READMEs say of speed stands in the tables of benchmarks/README.md."""
+    measured = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    fast = README.partition("\n## How fast it is\n")[2].partition("\n## ")[0]
+    figures = re.findall(r"\d+,\d{3}", fast)
+    figures += re.findall(r"[\d,.]+ ms", chapter("From one process to many machines"))
+    assert len(figures) > 10
+    assert [figure for figure in figures if figure not in measured] == []
+
+
+def test_the_close_codes_are_the_same_everywhere() -> None:
+    """In the code, the README and the machine-readable description."""
+    code = "".join(path.read_text("utf-8") for path in (PROJECT / "realtime").glob("*.py"))
+    used = re.findall(r"(?m)^[A-Z_]+ = (44\d\d)$", code)
+    rows = re.compile(r"(?m)^ *\| (\d{4}) \|")
+    described = rows.findall((PROJECT / "asyncapi.yaml").read_text("utf-8"))
+    assert rows.findall(chapter("WebSocket protocol")) == described
+    assert set(described) == {"1000", "1011", *used}
+
+
+def test_every_endpoint_is_documented(tmp_path: Path, venv_python: Path) -> None:
+    """In the README's table, and as a request in `api.http`."""
+    project = render(tmp_path, verify_project=False).project
+    command = [venv_python, "manage.py", "spectacular", "--format", "openapi-json"]
+    env = environment(tmp_path, DATABASE_URL=None, REDIS_URL=None, DJANGO_SETTINGS_MODULE=None)
+    paths = json.loads(run(command, cwd=project, env=env).stdout)["paths"]
+    operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+    requests = re.findall(
+        r"^([A-Z]+) http://\{\{host\}\}([^?\s]+)", (project / "api.http").read_text(), re.MULTILINE
+    )
+    tried = {
+        (method, path.replace("{{room}}", "{slug}").replace("/1/", "/{seq}/"))
+        for method, path in requests
+    }
+    assert tried == operations | {("GET", path) for path in ("/api/schema/", "/livez", "/readyz")}
+    table = chapter("REST").replace("<", "{").replace(">", "}")
+    for _, path in operations:
+        assert path in table or f"`/{path.split('/')[-2]}/`" in table, path

@@ -79,7 +79,7 @@ export class RealtimeClient {
   /**
    * Send a frame, unless there is no connection at the moment; nothing is kept for later.
    *
-   * @param {object} frame such as `{ type: "chat.message", text: "Hello", client_id: … }`.
+   * @param {object} frame with a `type` that the stream's consumer takes.
    * @returns {boolean} whether it has left this page; that it arrived, only an answer can say.
    */
   send(frame) {
