@@ -15,7 +15,9 @@ class User(AbstractUser):
     """A person or program that signs in.
 
     Every token carries the `token_version` that the user had when it was issued and is worth
-    nothing once the user's is another, so raising it ends all of them at once.
+    nothing once the user's is another, so raising it ends all of them at once. `save` does that
+    for a new password and a deactivation; `QuerySet.update` and `bulk_update` pass it by, so call
+    `revoke_access` of each user after them.
     """
 
     token_version = models.PositiveIntegerField(default=0, editable=False)
@@ -51,8 +53,12 @@ class User(AbstractUser):
             if ends_access:
                 self.revoke_access()
 
+    def get_session_auth_hash(self) -> str:
+        """Return what a session at the admin pages must hold: it ends with the tokens."""
+        return f"{super().get_session_auth_hash()}-{self.token_version}"
+
     def revoke_access(self) -> None:
-        """End every access and refresh token of this user, and on commit all open connections."""
+        """End every access and refresh token and session, and on commit all open connections."""
         using = self._state.db
         users = type(self)._base_manager.using(using)
         with transaction.atomic(using=using):

@@ -7,12 +7,14 @@ from typing import Any
 
 _NAMES = "token|ticket|access|refresh|password"
 _SECRET = re.compile(
-    # ?token=…, "ticket": "…", old_password=… and the like, up to what ends a value
-    rf"""(?P<name>\b(?:\w+_)?(?:{_NAMES})["']?\s*[=:]\s*["']?)[^\s&"',;)\]}}>]+"""
+    # ?token=…, "ticket": "…", old_password=… and the like, up to what ends a value; within another
+    # address or text = is %3D and " is \\"
+    rf"""(?P<name>(?:{_NAMES})\\*["']?\s*(?:[=:]|%3D)\s*\\*["']?)[^\s&"',;)\]}}>]+"""
     # Authorization: Bearer …, and the subprotocols "bearer, …"
     r"""|(?P<scheme>\bbearer["']?(?:\s*,\s*["']?|\s+))[^\s&"',;)\]}>]+"""
-    # a JSON Web Token anywhere else
-    r"""|\beyJ[\w-]+\.[\w-]+\.[\w-]*""",
+    # a JSON Web Token anywhere else, with what it hangs on to; each word is looked through once, or
+    # a long one would take minutes
+    r"""|(?<![\w-])(?=[\w-]*?(?-i:eyJ))[\w-]++\.[\w-]++\.[\w-]*+""",
     re.IGNORECASE,
 )
 # Names under which a structure holds what is secret, whatever it is: old_password, Set-Cookie.
@@ -26,9 +28,14 @@ class MaskingFilter(logging.Filter):
     """Replaces tokens in a record's message and traceback, and lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = mask(record.getMessage()), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = mask(_formatter.formatException(record.exc_info))
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # The arguments do not fit: no reason to fail the caller.
+            message = f"{record.msg} {record.args}"
+        record.msg, record.args = mask(message), None
+        if record.exc_info:
+            # Another handler may have formatted it already.
+            record.exc_text = mask(record.exc_text or _formatter.formatException(record.exc_info))
         return True
 
 

@@ -13,7 +13,7 @@ from accounts.models import User
 def admin_page(db) -> Client:
     """A browser in which an administrator is signed in."""
     client = Client()
-    client.force_login(User.objects.create_superuser("root", "root@example.com", "toor-toor-toor"))
+    client.force_login(User.objects.create_superuser("root", "root@example.com", "analytical-engine"))
     return client
 
 
@@ -62,6 +62,29 @@ def test_log_out_action(admin_page: Client, user: User, access_token: str):
 
     with pytest.raises(tokens.InvalidToken, match="revoked"):
         tokens.authenticate(access_token)
+
+
+@pytest.mark.parametrize("action", ["log_out", "deactivate"])
+def test_sessions_end_as_well(admin_page: Client, user: User, action: str):
+    """Who is logged out or shut out is so at the admin pages too, and nobody else is."""
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    theirs = Client()
+    theirs.force_login(user)
+    assert theirs.get("/admin/").status_code == 200
+
+    act(admin_page, action, user)
+
+    assert theirs.get("/admin/").status_code == 302
+    assert admin_page.get("/admin/").status_code == 200
+
+
+def test_ones_own_password(admin_page: Client):
+    """An administrator who takes another password stays signed in where that was done."""
+    passwords = {"old_password": "analytical-engine"}
+    passwords |= dict.fromkeys(("new_password1", "new_password2"), "compiler-1952")
+
+    assert admin_page.post("/admin/password_change/", passwords).status_code == 302
+    assert admin_page.get("/admin/").status_code == 200
 
 
 def test_deactivate_action(admin_page: Client, user: User, access_token: str):

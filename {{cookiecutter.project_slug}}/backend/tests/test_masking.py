@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
@@ -23,7 +24,10 @@ from backend.masking import MaskingFilter, mask, scrub
         ("['bearer', 'secret']", "['bearer', '***']"),
         ("old_password=secret access_token: 'secret'", "old_password=*** access_token: '***'"),
         ("subprotocols bearer, secret", "subprotocols bearer, ***"),
+        ("/login/?next=/ws/%3Fticket%3Dsecret", "/login/?next=/ws/%3Fticket%3D***"),
+        (r'"{\"ticket\": \"secret\"}"', r'"{\"ticket\": \"***"}"'),
         ("token_version=3 and a token is here", "token_version=3 and a token is here"),
+        ("monkeyjump.example.com", "monkeyjump.example.com"),
     ],
 )
 def test_what_is_masked(text: str, masked: str):
@@ -34,6 +38,30 @@ def test_what_is_masked(text: str, masked: str):
 def test_a_token_anywhere():
     """A JSON Web Token is known by its looks."""
     assert mask(f"odd place: <{AccessToken()}>") == "odd place: <***>"
+    assert str(AccessToken()) not in mask(f"/admin/login/?next=%2Fws%2F%3Fx%3D{AccessToken()}")
+
+
+@pytest.mark.parametrize("part", ["-eyJ", "eyJ.", "token ", "a_token", "token=", "bearer,"])
+def test_a_hostile_line_takes_no_longer_than_others(part: str):
+    """What a stranger can bring into the log is searched in one go."""
+    began = time.process_time()
+    mask(part * 4_000)
+    short = time.process_time() - began
+
+    began = time.process_time()
+    mask(part * 40_000)
+
+    assert time.process_time() - began < 40 * short + 0.5
+
+
+def test_a_message_whose_arguments_do_not_fit(caplog):
+    """The caller goes on, and what was meant is masked too."""
+    caplog.handler.addFilter(MaskingFilter())
+
+    logging.getLogger("backend.tests.masking.fit").warning("%s asks", "ada", "token=secret")
+
+    assert "ada" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_messages_and_tracebacks():
@@ -43,6 +71,7 @@ def test_messages_and_tracebacks():
     handler.addFilter(MaskingFilter())
     logger = logging.getLogger("backend.tests.masking")
     logger.propagate = False
+    logger.addHandler(logging.StreamHandler(io.StringIO()))  # which formats the traceback first
     logger.addHandler(handler)
     token = str(AccessToken())
 
