@@ -11,16 +11,16 @@ class UnreliableLayer:
     groups: ClassVar[dict[str, set[str]]] = {}
     #: What to do with messages: "deliver", "lose" them, or "fail" at every call.
     mood: ClassVar[str] = "deliver"
-    made: ClassVar[int] = 0
+    #: How many calls have failed.
+    refused: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        type(self).made += 1
         self.own: set[str] = set()
 
     @classmethod
     def forget(cls) -> None:
         """Start anew."""
-        cls.queues, cls.groups, cls.mood, cls.made = {}, {}, "deliver", 0
+        cls.queues, cls.groups, cls.mood, cls.refused = {}, {}, "deliver", 0
 
     async def new_channel(self, prefix: str) -> str:
         self._fail()
@@ -57,4 +57,5 @@ class UnreliableLayer:
 
     def _fail(self) -> None:
         if self.mood == "fail":
+            type(self).refused += 1
             raise ConnectionError("the layer was told to fail")

@@ -102,6 +102,20 @@ async def test_the_next_event_is_delivered_from_its_hint(no_tick, hub, user, str
     assert recorder.writes == 1, "frames of one turn of the loop leave in one write"
 
 
+async def test_an_event_is_framed_once_for_all_sockets(no_tick, hub, user, stream):
+    """However many follow a stream, each gets the very same bytes."""
+    followers = [await follow(hub, user, stream) for _ in range(3)]
+    for _, subscription in followers:
+        assert subscription.join_live()
+
+    hub.hear(hint_of(stream, 1))
+    recorders = [recorder for recorder, _ in followers]
+    for recorder in recorders:
+        await recorder.until(lambda r: r.seqs == [1])
+
+    assert len({id(recorder.frames[0].wire) for recorder in recorders}) == 1
+
+
 async def test_a_doubled_or_late_hint_is_dropped(no_tick, hub, user, stream):
     """Each event is delivered once."""
     recorder, subscription = await follow(hub, user, stream)
