@@ -79,6 +79,18 @@ class RegistrationThrottle(AddressThrottle):
     scope = "register"
 
 
+class IdentityThrottle(UserThrottle):
+    """Bounds how fast a user can learn which names and addresses are taken: as registering does."""
+
+    scope = "register"
+
+    def get_cache_key(self, request: Any, view: Any = None) -> str | None:
+        """Return the key under which requests that would change name or address are counted."""
+        if not isinstance(request.data, dict) or not {"username", "email"} & request.data.keys():
+            return None
+        return super().get_cache_key(request, view)
+
+
 class TokenThrottle(AddressThrottle):
     """Bounds how fast one address can try passwords."""
 

@@ -54,6 +54,7 @@ class MeView(generics.RetrieveUpdateAPIView):
     """The user whose token this is."""
 
     http_method_names = ["get", "patch", "head", "options"]
+    throttle_classes = [throttles.WriteThrottle, throttles.IdentityThrottle]
     serializer_class = serializers.UserSerializer
 
     def get_object(self) -> User:

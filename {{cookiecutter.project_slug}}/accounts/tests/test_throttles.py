@@ -187,6 +187,20 @@ def test_registration(db, anonymous: APIClient):
     assert statuses == [400, 400, 400, 429]
 
 
+def test_other_names(api: APIClient, other_user: User, clock: Clock):
+    """Nobody tries out whose address is registered any faster than by registering."""
+    taken = {"email": "grace@example.com"}
+    statuses = [api.patch("/api/users/me/", taken).status_code for _ in range(4)]
+    assert statuses == [400, 400, 400, 429]
+
+    clock.seconds += 60
+    for _ in range(3):
+        assert api.patch("/api/users/me/", {"first_name": "Ada"}).status_code == 200
+    assert api.get("/api/users/me/").status_code == 200
+    clock.seconds += 60
+    assert api.patch("/api/users/me/", {"username": "lovelace"}).status_code == 200
+
+
 def test_password_change(api: APIClient):
     """Guessing the password with a stolen token is bounded."""
     statuses = [api.post("/api/users/me/password/", {}).status_code for _ in range(4)]
