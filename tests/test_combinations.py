@@ -97,6 +97,10 @@ def test_every_service_is_bounded(project: Path, combination: dict) -> None:
         assert name == "migrate" or service["deploy"]["resources"]["limits"]["memory"], name
         # PostgreSQL's own image starts as root, and writes where it likes.
         assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"]), name
+        # What clients send may fill these, and counts as memory.
+        for volume in service["volumes"]:
+            if isinstance(volume, dict) and volume["target"] in ("/tmp", "/var/cache/nginx"):
+                assert volume["tmpfs"]["size"], name
         own = {"migrate", "backend", "sockets", "wsgi"}  # the image has a health check
         assert name in own or service["healthcheck"]["test"], name
     secrets = re.findall(r"\$\{(\w*(?:SECRET|PASSWORD)\w*)(:\?)?", str(services))

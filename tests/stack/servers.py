@@ -85,7 +85,7 @@ class Nginx(Process):
         self._replace("pid /run/nginx.pid;", f"pid {self.home}/nginx.pid;")
         self._replace("/etc/nginx/mime.types", f"{self.home}/mime.types")
         self._replace("root /srv;", f"root {self.srv};")
-        self._replace("resolver 127.0.0.11 valid=5s", f"resolver 127.0.0.1:{names.port} valid=1s")
+        self._replace("resolver 127.0.0.11 ", f"resolver 127.0.0.1:{names.port} ")
         self._replace("listen 80 ", f"listen 127.0.0.1:{self.port} ")
         self._replace("listen 127.0.0.1:8080;", f"listen 127.0.0.1:{self._health_port};")
         self._replace("proxy_read_timeout 75s;", "proxy_read_timeout 5s;")
