@@ -13,6 +13,18 @@ from ..template import FUNCTIONAL, render, title
 from .deployment import Deployment, next_event
 
 BUDGET_BYTES = 350_000_000
+MISTAKE = """
+from django.db import migrations
+
+
+def fail(apps, schema_editor):
+    raise RuntimeError("that was a mistake")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "0001_user")]
+    operations = [migrations.RunPython(fail)]
+"""
 
 
 @pytest.mark.parametrize("answers", FUNCTIONAL, ids=title)
@@ -22,8 +34,9 @@ def test_deployment(answers: dict, tmp_path: Path) -> None:
         files_are_clean(deployment)
         event_crosses_containers(deployment)
         several_daphnes(deployment, answers["use_nginx"])
+        a_mistake_stops_nothing(deployment, answers["use_nginx"])
         data_outlives_the_containers(deployment, answers["use_nginx"])
-        backup_and_restore(deployment)
+        backup_and_restore(deployment, answers["database"])
         image_is_small(deployment)
         image_holds_no_secret(deployment)
         image_runs_read_only_as_anyone(deployment)
@@ -31,11 +44,12 @@ def test_deployment(answers: dict, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def deployed(answers: dict, folder: Path) -> Iterator[Deployment]:
-    """Render a project and bring it up; nothing of it is left afterwards."""
+    """Render a project, under a strict umask, and bring it up; nothing of it is left afterwards."""
     slug = "docker-" + title(answers).replace("_", "-").replace(".", "-")
     done = render(folder, verify_project=False, **answers, project_slug=slug)
     assert done.returncode == 0, done.stdout
     deployment = Deployment(done.project)
+    deployment.command("chmod", "--recursive", "go=", ".")
     try:
         deployment.make("up")
         deployment.register("alice")
@@ -94,7 +108,26 @@ def several_daphnes(deployment: Deployment, use_nginx: bool) -> None:
     assert "make scale n=3" in deployment.refused("scale", "n=0")
 
 
-def backup_and_restore(deployment: Deployment) -> None:
+def a_mistake_stops_nothing(deployment: Deployment, use_nginx: bool) -> None:
+    """A migration that fails ends `make up`, and so does a bad nginx.conf; a good one is taken."""
+    before = set(deployment.compose("ps", "--quiet", "backend", "wsgi").split())
+    migration = deployment.project / "accounts" / "migrations" / "9999_mistake.py"
+    migration.write_text(MISTAKE)
+    assert "that was a mistake" in deployment.refused("up")
+    migration.unlink()
+    if use_nginx:
+        deployment.change("nginx.conf", "keepalive 32;", "keepalive many;")
+        assert 'invalid value "many"' in deployment.refused("up")
+    assert set(deployment.compose("ps", "--quiet", "backend", "wsgi").split()) == before
+    assert deployment.answers()
+    if use_nginx:
+        deployment.change("nginx.conf", "keepalive many;", "keepalive 33;")
+        container = deployment.compose("ps", "--quiet", "nginx")
+        deployment.make("up")
+        assert deployment.compose("ps", "--quiet", "nginx") != container
+
+
+def backup_and_restore(deployment: Deployment, database: str) -> None:
     """A restore brings back what was there and forgets the rest, in a new epoch."""
     backup = deployment.project / "a backup"
     deployment.make("backup", f"file={backup}")
@@ -107,9 +140,20 @@ def backup_and_restore(deployment: Deployment) -> None:
     (deployment.project / "bad").write_text("no backup")
     assert "Error" in deployment.refused("restore", "file=bad")
     assert "make restore file=" in deployment.refused("restore", "file=missing")
+    # A database whose tables are not those that its history of migrations speaks of.
+    deployment.manage("migrate", "--fake", "accounts", "zero")
+    deployment.make("backup", "file=other")
+    deployment.manage("migrate", "--fake")
+    assert "already exists" in deployment.refused("restore", "file=other")
     assert deployment.log_in("mallory")
+    if database == "postgresql":
+        deployment.environment["EXTERNAL_DATABASE_URL"] = "postgres://app@elsewhere:5432/app"
+        assert "EXTERNAL_DATABASE_URL" in deployment.refused("backup", "file=empty")
+        assert not (deployment.project / "empty").exists()
+        del deployment.environment["EXTERNAL_DATABASE_URL"]
 
     deployment.make("restore", f"file={backup}")
+    assert "starting" not in deployment.compose("ps")
     token = deployment.log_in("alice")
     deployment.until(lambda: deployment.opens(token))
     with deployment.socket(token) as ws:
