@@ -147,6 +147,7 @@ def test_the_projects_readme_has_every_setting() -> None:
     example = (PROJECT / ".env.example").read_text("utf-8")
     known = {"ENV_FILE", *re.findall(r'env\.\w+\(\s*"(\w+)"', settings)}
     known |= {*re.findall(r"\$\{(\w+)", compose), *re.findall(r"(?m)^#? ?(\w+)=", example)}
+    known -= {"NGINX_CONF"}  # make sets it
     rows = dict(re.findall(r"(?m)^\| `(\w+)` \| (.*?) \|", chapter("Settings")))
     assert set(rows) == known
     for name, number in re.findall(r'env\.(?:int|float)\("(\w+)", default=([\d_]+)\)', settings):
