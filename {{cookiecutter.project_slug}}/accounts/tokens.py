@@ -49,11 +49,10 @@ def authenticate(raw: str) -> Access:
 
 
 def issue(user: User) -> Tokens:
-    """Return a new access and refresh token for `user`."""
+    """Return a new access and refresh token for `user`; neither is stored until it is spent."""
     refresh = RefreshToken()
     refresh[api_settings.USER_ID_CLAIM] = str(user.pk)
     refresh[VERSION_CLAIM] = user.token_version
-    refresh.outstand()
     return Tokens(access=str(refresh.access_token), refresh=str(refresh))
 
 

@@ -1,7 +1,5 @@
 """How often one may try to sign in, register or change something."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from django.core.cache import caches
 from django.test import Client
@@ -38,11 +36,6 @@ def sign_in(client: APIClient, address: str = "192.0.2.1", **body: object) -> in
     return client.post("/api/token/", ADA | body, REMOTE_ADDR=address).status_code
 
 
-def register(client: APIClient) -> int:
-    """Try to register and return the status."""
-    return client.post("/api/users/", {}).status_code
-
-
 def test_by_address(db, anonymous: APIClient):
     """One address may try so often, whichever users it names; others are not affected."""
     statuses = [sign_in(anonymous, username=f"user{number}") for number in range(4)]
@@ -63,11 +56,9 @@ def test_the_answer_says_when_to_come_back(db, anonymous: APIClient, clock: Cloc
     assert sign_in(anonymous) == 401
 
 
-@pytest.mark.django_db(transaction=True)
-def test_all_at_once(anonymous: APIClient):
+def test_all_at_once(anonymous: APIClient, at_once):
     """Requests that come at the same moment are counted one by one."""
-    with ThreadPoolExecutor(12) as threads:
-        statuses = list(threads.map(lambda n: register(anonymous), range(12)))
+    statuses = at_once(*[lambda: anonymous.post("/api/users/", {}).status_code] * 12)
 
     assert sorted(statuses) == [400] * 3 + [429] * 9
 
