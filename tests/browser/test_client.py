@@ -121,6 +121,19 @@ def test_no_token(page: Visitor, person: dict) -> None:
     assert listener.sockets == []
 
 
+def test_a_token_at_once(page: Visitor, person: dict) -> None:
+    """A page that has its token at hand need not promise it."""
+    page.do(
+        """async (token) => {
+          const { RealtimeClient } = await import("/static/realtime/client.js");
+          window.client = new RealtimeClient({ getToken: () => token });
+        }""",
+        person["access"],
+    )
+
+    until(page.page, "client.status === 'open'")
+
+
 def test_nothing_there(page: Visitor, person: dict) -> None:
     """Where the server wants no further try, the page is told, and there is none."""
     listener = Listener(page.page, person["access"], url="/ws/chat/nowhere/")

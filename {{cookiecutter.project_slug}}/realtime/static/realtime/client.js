@@ -45,8 +45,9 @@ export class RealtimeClient {
 
   /**
    * @param {object} options
-   * @param {(refused: boolean) => Promise<string>} options.getToken gives an access token; `refused`
-   *   asks for another than the last. Called before each connection and before a token expires.
+   * @param {(refused: boolean) => Promise<string>|string} options.getToken gives an access token;
+   *   `refused` asks for another than the last. Called before each connection and before a token
+   *   expires.
    * @param {(event: object) => void} [options.onEvent] takes each event, and what is not stored.
    * @param {(position: Position) => void} [options.onReset] the asked position is gone; what
    *   happened since is to be loaded over REST, and events go on after the new one.
@@ -61,7 +62,13 @@ export class RealtimeClient {
    *   and then until it counts as broken.
    */
   constructor(options) {
-    this.#options = { url: "/ws/realtime/", share: true, pingSeconds: 20, ...options };
+    this.#options = {
+      url: "/ws/realtime/",
+      share: true,
+      pingSeconds: 20,
+      ...options,
+      getToken: async (refused) => options.getToken(refused),
+    };
     this.#position = this.#options.position ?? null;
     this.#start();
   }
