@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from channels import DEFAULT_CHANNEL_LAYER
@@ -323,17 +323,22 @@ class Hub:
                 if not self._control_joined:
                     await self.layer.group_add(CONTROL_GROUP, self.channel)
                     self._control_joined = True
-                for feed in [feed for feed in feeds if not feed.joined]:
-                    await self.layer.group_add(feed.stream.group, self.channel)
-                    feed.joined = True
+                await _all(self._add(feed) for feed in feeds if not feed.joined)
         except Exception as error:
             self._report_layer(error)
+
+    async def _add(self, feed: "Feed") -> None:
+        await self.layer.group_add(feed.stream.group, self.channel)
+        feed.joined = True
 
     async def _leave(self, feeds: Collection["Feed"]) -> None:
         try:
             async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
-                for feed in [feed for feed in feeds if feed.joined]:
-                    await self.layer.group_discard(feed.stream.group, self.channel)
+                await _all(
+                    self.layer.group_discard(feed.stream.group, self.channel)
+                    for feed in feeds
+                    if feed.joined
+                )
         except Exception as error:
             self._report_layer(error)
 
@@ -673,6 +678,13 @@ class Subscription:
 def reset_frame(epoch: str, seq: int) -> Frame:
     """Give the frame that tells a client to refetch over REST and carry on from `seq`."""
     return Frame(encode({"type": "realtime.reset", "epoch": epoch, "seq": seq}))
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Make calls to the layer at once, so that a server that is away keeps no other one waiting."""
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _read_after(stream: Stream, seq: int) -> tuple[Position | None, list[tuple[int, str]]]:

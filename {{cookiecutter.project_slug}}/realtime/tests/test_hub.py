@@ -468,6 +468,35 @@ async def test_a_layer_that_fails_delays_but_loses_nothing(
     await recorder.until(lambda r: r.seqs == [1, 2, 3])
 
 
+async def test_a_server_that_is_away_keeps_no_other_waiting(
+    unreliable_layer, no_tick, hub, user, other_user, stream, monkeypatch
+):
+    """Groups of the layer's other servers are joined and left all the same."""
+    other = await UserStream.objects.acreate(user=other_user)
+    add, discard = unreliable_layer.group_add, unreliable_layer.group_discard
+
+    def unless_away(call):
+        async def refuse(layer, group, channel):
+            if group == stream.group:
+                raise ConnectionError("the server of this group is away")
+            await call(layer, group, channel)
+
+        return refuse
+
+    monkeypatch.setattr(unreliable_layer, "group_add", unless_away(add))
+    monkeypatch.setattr(unreliable_layer, "group_discard", unless_away(discard))
+
+    for follower, each in ((user, stream), (other_user, other)):
+        hub.follow(Recorder(follower), each)
+    await hub._join(hub.feeds.values())
+    assert [feed.joined for feed in hub.feeds.values()] == [False, True]
+    assert unreliable_layer.groups[other.group] == {hub.channel}
+
+    hub.feeds[stream.group].joined = True
+    await hub._leave(hub.feeds.values())
+    assert unreliable_layer.groups[other.group] == set()
+
+
 async def test_a_deaf_layer_is_replaced(unreliable_layer, hub, user, stream, write):
     """Probes that do not come back lead to a new connection to the layer."""
     recorder, subscription = await follow(hub, user, stream)
