@@ -138,6 +138,13 @@ class WebSocketProtocol(DaphneProtocol):
             self.cut_off(TOO_MANY_FRAMES, "sends too many frames")
         super().onFrameBegin()
 
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        """Answer a ping, unless the client leaves the answers unread."""
+        if self.buffered_bytes() > settings.REALTIME_BUFFER_BYTES:
+            self.cut_off(READS_TOO_SLOWLY, "reads too slowly")
+        else:
+            super().onPing(payload)
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         """Hand a message on while the connection is open: Daphne's queue behind this has no bound,
         but for what `onFrameBegin` lets through."""

@@ -82,6 +82,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def handshake(port, path, *headers):
+    """Give the request that opens a socket."""
+    lines = (
+        *(f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket"),
+        *("Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+        *("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", *headers, "", ""),
+    )
+    return "\r\n".join(lines).encode("latin-1")
+
+
 async def until_closed(client):
     """Give a client's frames until the server closes."""
     while True:
@@ -148,6 +158,24 @@ async def test_what_is_no_message_is_counted_too(server, connect, frame):
         assert client.close_code == 4429
 
 
+async def test_pings_of_a_client_that_reads_no_answer(server, access_token, tmp_path):
+    """The answers are buffered up to the cap, and then the client is cut off."""
+    _, port = await server(REALTIME_BUFFER_BYTES="100000", REALTIME_FRAMES_BURST="1000000")
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    own.connect(("127.0.0.1", port))
+    # The reader keeps a few bytes at most, and nobody takes them.
+    _, writer = await asyncio.open_connection(sock=own, limit=1)
+    writer.write(handshake(port, f"/ws/realtime/?token={access_token}"))
+
+    writer.write((b"\x89\xfd" + bytes(4 + 125)) * 100_000)
+
+    async with asyncio.timeout(PATIENCE * 3):
+        while "reads too slowly" not in (tmp_path / "server.log").read_text():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    writer.transport.abort()
+
+
 @pytest.mark.parametrize(
     ("header", "answer"),
     [
@@ -161,13 +189,8 @@ async def test_what_is_no_message_is_counted_too(server, connect, frame):
 async def test_odd_headers_of_a_handshake(server, tmp_path, header, answer):
     """A header that means something to Daphne alone, or nothing, makes no fault of the server."""
     _, port = await server()
-    lines = (
-        *("GET /ws/realtime/ HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket"),
-        *("Connection: Upgrade", "Sec-WebSocket-Version: 13"),
-        *("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", header, "", ""),
-    )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write("\r\n".join(lines).encode("latin-1"))
+    writer.write(handshake(port, "/ws/realtime/", header))
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
 
     assert head.startswith(f"HTTP/1.1 {answer} ".encode())
