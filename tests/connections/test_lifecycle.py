@@ -9,7 +9,9 @@ import pytest
 import websockets
 
 from ..faults.cluster import Cluster, Databases
+from ..faults.servers import Daphne
 from .sockets import close_code, connect, ready
+from .test_rest import post, sign_up
 
 pytestmark = pytest.mark.xdist_group("connections")
 
@@ -88,3 +90,28 @@ async def test_ticket(cluster: Cluster) -> None:
 
     assert await close_code(await connect(first.url, ticket=ticket)) == 4401
     await connection.close()
+
+
+async def test_logout(cluster: Cluster) -> None:
+    """Whoever logs out loses the sockets of every process, at once and not with the next tick."""
+    await cluster.run(cluster.redis)
+    environment = cluster.environment | {"REALTIME_TICK_SECONDS": "3600"}
+    daphnes = [
+        await cluster.run(Daphne(name, cluster.folder, cluster.project, environment))
+        for name in ("first", "second")
+    ]
+    ada, grace = [await asyncio.to_thread(sign_up, daphnes[0], name) for name in ("ada", "grace")]
+    mine = [await ready(daphne.url, token=ada.access) for daphne in daphnes]
+    theirs = [await ready(daphne.url, token=grace.access) for daphne in daphnes]
+
+    await asyncio.to_thread(post, daphnes[0], "/api/token/blacklist/", refresh=ada.refresh)
+
+    async with asyncio.timeout(60):
+        assert [await close_code(connection) for connection in mine] == [4401, 4401]
+    for daphne in daphnes:
+        assert await close_code(await connect(daphne.url, token=ada.access)) == 4401
+        assert daphne.request("GET", "/api/users/me/", ada.access)[0] == 401
+    for connection in theirs:
+        await connection.send('{"type": "realtime.ping"}')
+        assert json.loads(await connection.recv())["type"] == "realtime.pong"
+        await connection.close()

@@ -246,8 +246,11 @@ class Hub:
         # A new feed starts from a row that was read before its group was joined. What was written
         # or withdrawn in between had no hint for us, so it is read again, for all feeds at once.
         feeds, self._unchecked = self._unchecked, set()
+        was_joined = self._control_joined
         if not self._layer_failing:
             await self._join(feeds)
+        if self._control_joined and not was_joined:
+            await self._check_users()
         await self._check_followers(feeds)
         await self._compare(feeds)
 

@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlparse
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from backend.asgi import application
 from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer
 from realtime.models import UserEvent, UserStream
 from realtime.notification import anotify_user, notify_user, notify_users
+from realtime.origin import OriginCheck
 
 from .sockets import PATIENCE, Client
 
@@ -300,6 +302,24 @@ async def test_access_that_ends_during_the_connect(
     assert not hub.sockets
 
 
+async def test_access_that_ended_before_the_hub_could_hear(
+    unreliable_layer, no_tick, user, access_token, hub, monkeypatch
+):
+    """The first socket of a process is looked at again once the process hears of logouts."""
+    join = hub._join
+
+    async def log_out_first(feeds):
+        await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
+        await join(feeds)
+
+    monkeypatch.setattr(hub, "_join", log_out_first)
+    client = Client(token=access_token)
+    await client.connect()
+    await client.receive()
+
+    assert await client.close_code() == 4401
+
+
 async def test_word_of_a_logout_that_comes_late(no_tick, user, access_token, hub):
     """Who has signed in again by then keeps the new socket."""
     await sync_to_async(user.revoke_access)()
@@ -348,6 +368,33 @@ async def test_pages_of_others_are_refused_before_the_handshake(access_token, or
     accepted, _ = await communicator.connect(PATIENCE)
 
     assert not accepted
+
+
+@pytest.mark.parametrize(
+    ("origin", "may"),
+    [
+        ("https://example.com", True),
+        ("http://www.example.com:8080", True),
+        ("https://example.com.evil.example", False),
+        ("https://badexample.com", False),
+        ("https://example.com@evil.example", False),
+        ("https://app.example.org:8443", True),
+        ("https://app.example.org", False),
+        ("http://app.example.org:8443", False),
+        ("https://www.app.example.org:8443", False),
+        ("https://example.net:443", True),
+        ("http://example.net", False),
+    ],
+)
+def test_which_pages_may_connect(settings, origin, may):
+    """A host stands for all schemes and ports, with a dot for subdomains; an origin is exact."""
+    settings.WEBSOCKET_ALLOWED_ORIGINS = [
+        ".example.com",
+        "https://app.example.org:8443",
+        "https://example.net",
+    ]
+
+    assert OriginCheck(None).valid_origin(urlparse(origin)) is may
 
 
 @pytest.mark.parametrize("path", ["/ws/", "/ws/nothing/", "/elsewhere/"])
