@@ -86,7 +86,9 @@ class IdentityThrottle(UserThrottle):
 
     def get_cache_key(self, request: Any, view: Any = None) -> str | None:
         """Return the key under which requests that would change name or address are counted."""
-        if not isinstance(request.data, dict) or not {"username", "email"} & request.data.keys():
+        if request.method in SAFE_METHODS or not isinstance(request.data, dict):
+            return None
+        if not {"username", "email"} & request.data.keys():
             return None
         return super().get_cache_key(request, view)
 

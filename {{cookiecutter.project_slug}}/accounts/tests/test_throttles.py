@@ -187,7 +187,8 @@ def test_other_names(api: APIClient, other_user: User, clock: Clock):
     clock.seconds += 60
     for _ in range(3):
         assert api.patch("/api/users/me/", {"first_name": "Ada"}).status_code == 200
-    assert api.get("/api/users/me/").status_code == 200
+    # Nobody looks at the body of a request that reads.
+    assert api.generic("GET", "/api/users/me/", "{", "text/plain").status_code == 200
     clock.seconds += 60
     assert api.patch("/api/users/me/", {"username": "lovelace"}).status_code == 200
 
