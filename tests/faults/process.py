@@ -1,6 +1,9 @@
 """Processes that a test starts, kills and never leaves behind."""
 
 import abc
+import contextlib
+import itertools
+import random
 import signal
 import socket
 import subprocess
@@ -15,13 +18,23 @@ from .guard import guard
 START_SECONDS = 60
 STOP_SECONDS = 10
 POLL_SECONDS = 0.02
+# Below those of Linux (ip_local_port_range) and other systems.
+PORTS = range(10_000, 32_768)
+# Every test process begins elsewhere.
+_numbers = itertools.count(random.randrange(len(PORTS)))
 
 
 def free_port() -> int:
-    """Give a TCP port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Give a TCP port that nothing listens on now, each time another one.
+
+    It is none that the system gives out by itself: until somebody listens on it, another test or an
+    outgoing connection could get that as well.
+    """
+    while True:
+        port = PORTS[next(_numbers) % len(PORTS)]
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Process(abc.ABC):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -27,31 +28,31 @@ from .sockets import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+LISTENING = re.compile(r"Listening on TCP address 127\.0\.0\.1:(\d+)\n")
+
 
 @pytest.fixture
 async def server(process_environment, access_token, tmp_path):
     """A function that starts the server with settings, and stops it after the test."""
     processes = []
-    log = (tmp_path / "server.log").open("w")
+    path = tmp_path / "server.log"
+    log = path.open("w")
 
     async def start(**environment):
-        port = free_port()
+        # The system chooses the port, so that nobody else can take it before the server does.
         process = subprocess.Popen(  # noqa: ASYNC220
-            [sys.executable, "-m", "realtime.server", "--port", str(port)],
-            env=process_environment | {"REALTIME_TICK_SECONDS": "0.2"} | environment,
+            [sys.executable, "-m", "realtime.server", "--port", "0"],
+            env=process_environment
+            | {"REALTIME_TICK_SECONDS": "0.2", "LOG_LEVEL": "INFO"}
+            | environment,
             stderr=log,
         )
         processes.append(process)
         async with asyncio.timeout(PATIENCE * 3):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    assert process.poll() is None, "the server did not start"
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    return process, port
+            while len(ports := LISTENING.findall(path.read_text())) < len(processes):
+                assert process.poll() is None, "the server did not start"
+                await asyncio.sleep(0.05)
+        return process, int(ports[-1])
 
     yield start
     for process in processes:
