@@ -1,5 +1,5 @@
 # The commands of this repository; `make` alone lists them.
-# Needs python3 (3.11 or later) with venv, make and git.
+# They need python3 (3.11 or later) with venv, make and git; the tests, a Chromium or Chrome too.
 
 python := .venv/bin/python
 # The tools of .venv come first, so that the hooks find its uv.
