@@ -177,6 +177,7 @@ def data_outlives_the_containers(deployment: Deployment, use_nginx: bool) -> Non
     # What is installed comes from the build before.
     assert re.search(r"#(\d+) \[build .*RUN .*\n#\1 CACHED\n", built), built
     token = deployment.log_in("alice")
+    deployment.until(lambda: deployment.opens(token))
     with deployment.socket(token) as ws:
         next_event(ws)
         deployment.manage("notify", "alice", '{"message": "elsewhere"}')

