@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -92,6 +92,38 @@ def test_the_queue_is_bounded(publisher, monkeypatch):
 
     assert len(publisher._queue) == module.QUEUE_SIZE
     assert publisher._queue[0] == {"n": 1}
+    publisher._queue.clear()
+
+
+def test_a_caller_that_is_too_fast_waits(unreliable_layer, monkeypatch):
+    """It does not push out of the queue what it has put there itself."""
+    monkeypatch.setattr(module, "QUEUE_SIZE", 50)
+    monkeypatch.setattr(module, "HIGH_WATER", 20)
+    monkeypatch.setattr(module, "LOW_WATER", 5)
+    publisher = Publisher()
+    thread, result = listen(unreliable_layer(), 1000)
+
+    for n in range(1000):
+        publisher.publish([{"group": "g", "n": n}])
+    thread.join()
+    publisher.close()
+
+    assert [hint["n"] for hint in result] == list(range(1000))
+
+
+async def test_who_must_not_wait_does_not(publisher, monkeypatch):
+    """An event loop never waits for space, and nobody does for a layer that fails."""
+    monkeypatch.setattr(publisher, "_wake_drainer", lambda: None)
+    monkeypatch.setattr(publisher, "_space", Mock())
+    hints = [{"n": n} for n in range(module.HIGH_WATER + 1)]
+
+    publisher.publish(hints)
+    assert publisher._space.wait.call_count == 0
+    await asyncio.to_thread(publisher.publish, hints)
+    assert publisher._space.wait.call_count == 1
+    publisher._failing = True
+    await asyncio.to_thread(publisher.publish, hints)
+    assert publisher._space.wait.call_count == 1
     publisher._queue.clear()
 
 

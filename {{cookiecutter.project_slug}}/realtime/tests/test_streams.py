@@ -185,6 +185,29 @@ def test_other_database_errors_are_not_disguised(user, monkeypatch):
         notify_user(user.pk, {"n": 1})
 
 
+@pytest.mark.parametrize(
+    ("after", "limit", "size", "seqs"),
+    [
+        (0, 10, 10_000, [1, 2, 3, 4, 5]),
+        (1, 2, 10_000, [2, 3]),
+        (0, 10, 250, [1, 2, 3]),
+        (3, 10, 1, [4]),
+        (5, 10, 10_000, []),
+    ],
+    ids=["all", "so many", "so large", "one at least", "none"],
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_page_ends_at_its_number_or_its_size(user, published, after, limit, size, seqs):
+    """The event that exceeds the size is the last one of its page."""
+    for _ in range(5):
+        notify_user(user.pk, {"text": "x" * 90})
+
+    page = streams.texts_after(user.event_stream, after, limit, size)
+
+    assert [seq for seq, _ in page] == seqs
+    assert [text for _, text in page] == [hint["text"] for hint in published[after:][: len(seqs)]]
+
+
 @pytest.mark.django_db
 def test_positions_of_many_streams_are_one_query(user, other_user, django_assert_num_queries):
     """The repair tick asks once for all streams; one that is gone is left out."""
