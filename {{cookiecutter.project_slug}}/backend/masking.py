@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_NAMES = "token|ticket|access|refresh|password"
+_NAMES = "token|ticket|access|refresh|password|sessionid"
 _SECRET = re.compile(
     # ?token=…, "ticket": "…", old_password=… and the like, up to what ends a value; within another
     # address or text = is %3D and " is \\"

@@ -26,6 +26,7 @@ from backend.masking import MaskingFilter, mask, scrub
         ("subprotocols bearer, secret", "subprotocols bearer, ***"),
         ("/login/?next=/ws/%3Fticket%3Dsecret", "/login/?next=/ws/%3Fticket%3D***"),
         (r'"{\"ticket\": \"secret\"}"', r'"{\"ticket\": \"***"}"'),
+        ("b'sessionid=secret; csrftoken=secret'", "b'sessionid=***; csrftoken=***'"),
         ("token_version=3 and a token is here", "token_version=3 and a token is here"),
         ("monkeyjump.example.com", "monkeyjump.example.com"),
     ],
