@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import signal
 import socket
@@ -21,7 +22,7 @@ from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 
 from realtime.notification import notify_user
-from realtime.server import Server, WebSocketProtocol
+from realtime.server import GC_THRESHOLDS, Server, WebSocketProtocol
 
 from .frames_schema import check_frame
 from .sockets import PATIENCE
@@ -294,6 +295,11 @@ def test_a_write_that_cannot_be_direct_is_left_to_the_caller():
     protocol.transport, protocol.state = object(), protocol.STATE_OPEN
 
     assert not protocol.write_frames(b"frames")
+
+
+def test_what_sockets_leave_behind_is_collected_in_time():
+    """Some seventy objects and 14 KB each: before there are many thousands of them."""
+    assert math.prod(GC_THRESHOLDS) <= 70 * 10_000
 
 
 def test_runserver_runs_the_same_server():
