@@ -64,9 +64,11 @@ ADDED = {
             serializers.py urls.py views.py
         """,
         "chat/migrations": "0001_rooms.py __init__.py",
+        "chat/static/chat": "page.css page.js",
+        "chat/templates/chat": "page.html",
         "chat/tests": """
-            __init__.py conftest.py test_admin.py test_membership.py test_messages.py test_rooms.py
-            test_sockets.py
+            __init__.py conftest.py test_admin.py test_membership.py test_messages.py test_page.py
+            test_rooms.py test_sockets.py
         """,
     },
     ("use_nginx", True): {

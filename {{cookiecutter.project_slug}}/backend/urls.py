@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.templatetags.static import static as static_file
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.functional import lazy
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView{% if cookiecutter.use_chat %}, TemplateView{% endif %}
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from backend.schema import SchemaView
@@ -35,6 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/realtime/", include("realtime.urls")),
 {%- if cookiecutter.use_chat %}
     path("api/chat/", include("chat.urls")),
+    path("chat/", TemplateView.as_view(template_name="chat/page.html"), name="chat"),
 {%- endif %}
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path(
