@@ -319,12 +319,13 @@ def _present(pairs: Pairs) -> Pairs:
 def _announce(before: Pairs, after: Pairs) -> None:
     by_model: dict[type[Stream], list[tuple[Any, int, bool]]] = {}
     for user, group in before ^ after:
-        change = (group.rpartition(".")[2], user, (user, group) in after)
-        by_model.setdefault(_model(group), []).append(change)
+        key = group.split(".", 2)[2]
+        by_model.setdefault(_model(group), []).append((key, user, (user, group) in after))
     for model, changes in by_model.items():
         model.announce_presence(changes)
 
 
 def _model(group: str) -> type[Stream]:
-    model: type[Stream] = apps.get_model(group.rpartition(".")[0])
+    app_label, name, _ = group.split(".", 2)  # A key may hold a dot.
+    model: type[Stream] = apps.get_model(app_label, name)
     return model

@@ -49,6 +49,11 @@ async def test_an_open_socket_has_a_row(user, access_token, hub):
     await until(lambda: not Connection.objects.exists())
 
 
+def test_a_key_with_a_dot():
+    """What a group names as its stream's model stands before the key, whatever that is."""
+    assert connections._model(UserStream.group_of("1.2")) is UserStream
+
+
 async def test_a_user_has_so_many_sockets_and_no_more(access_token, hub, settings):
     """One more closes with 4429, however close together they come; a free place is used again."""
     settings.REALTIME_SOCKETS_PER_USER = 3
