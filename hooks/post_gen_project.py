@@ -371,8 +371,9 @@ class Step:
 
 
 def tail(lines: int) -> str:
-    """The end of the log, where the reason stands."""
-    return "\n".join(LOG.read_text(encoding="utf-8").splitlines()[-lines:])
+    """The end of the log, where the reason stands: not hidden behind 150 hashes of one package."""
+    text = re.sub(r"\n[ \w]*[ :][0-9a-f]{64}(?=\n)", "", LOG.read_text(encoding="utf-8"))
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def interrupted(*_: object) -> None:
