@@ -149,15 +149,15 @@ async def test_a_client_that_sends_too_much_learns_why_it_is_closed(server, conn
         assert len(pongs) < 50
 
 
-@pytest.mark.parametrize("frame", ["8980", "0080"], ids=["pings", "fragments"])
-async def test_what_is_no_message_is_counted_too(server, connect, frame):
+async def test_what_is_no_message_is_counted_too(server, connect):
     """A flood of pings, or of pieces of a message that never ends, closes with 4429 as well."""
     _, port = await server(REALTIME_FRAMES_BURST="5", REALTIME_FRAMES_PER_SECOND="1")
     begin, mask = bytes.fromhex("0180"), bytes(4)
-    async with connect(port) as client:
-        client.transport.write(begin + mask + (bytes.fromhex(frame) + mask) * 50)
-        assert [frame async for frame in until_closed(client)] == []
-        assert client.close_code == 4429
+    for frame in ("8980", "0080"):
+        async with connect(port) as client:
+            client.transport.write(begin + mask + (bytes.fromhex(frame) + mask) * 50)
+            assert [frame async for frame in until_closed(client)] == []
+            assert client.close_code == 4429
 
 
 async def test_pings_of_a_client_that_reads_no_answer(server, access_token, tmp_path):
@@ -178,58 +178,51 @@ async def test_pings_of_a_client_that_reads_no_answer(server, access_token, tmp_
     writer.transport.abort()
 
 
-@pytest.mark.parametrize(
-    ("header", "answer"),
-    [
+async def test_odd_headers_of_a_handshake(server, tmp_path):
+    """A header that means something to Daphne alone, or nothing, makes no fault of the server."""
+    _, port = await server()
+    for header, answer in (
         ("Origin: null", "403"),
         ("Origin: http://[", "400"),
         ("Sec-WebSocket-Protocol: bearer, \xe9", "400"),
         ("Sec-WebSocket-Protocol: bearer%2C%20token", "101"),
         ("Daphne-Root-Path: /ws", "101"),
-    ],
-)
-async def test_odd_headers_of_a_handshake(server, tmp_path, header, answer):
-    """A header that means something to Daphne alone, or nothing, makes no fault of the server."""
-    _, port = await server()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(handshake(port, "/ws/realtime/", header))
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(handshake(port, "/ws/realtime/", header))
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
 
-    assert head.startswith(f"HTTP/1.1 {answer} ".encode())
-    if answer == "101":
-        # There is no token, and the path is the one that was asked for.
-        assert await asyncio.wait_for(reader.readexactly(4), PATIENCE) == b"\x88\x02\x11\x31"
-    writer.close()
+        assert head.startswith(f"HTTP/1.1 {answer} ".encode()), header
+        if answer == "101":
+            # There is no token, and the path is the one that was asked for.
+            assert await asyncio.wait_for(reader.readexactly(4), PATIENCE) == b"\x88\x02\x11\x31"
+        writer.close()
     assert "Traceback" not in (tmp_path / "server.log").read_text()
 
-
-async def test_no_request_says_where_the_project_is_mounted(server):
-    """A path stays what it looks like to a proxy in front."""
-    _, port = await server()
+    # No request says where the project is mounted: a path stays what it looks like to a proxy.
     path, headers = "/api/nothing/api/users/me/", {"Daphne-Root-Path": "/api/nothing"}
     request = Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-
     with pytest.raises(HTTPError, match="404"):
         await asyncio.to_thread(urlopen, request)
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_that_is_too_large_is_not_kept(server, chunked):
+async def test_a_body_that_is_too_large_is_not_kept(server):
     """The answer is 413, whether or not the client says beforehand how much will come."""
     _, port = await server(DAPHNE_MAX_BODY_BYTES="100000")
-    head = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000000"
-    lines = ("POST /api/token/ HTTP/1.1", "Host: localhost", "Connection: close", head, "", "")
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for chunked in (False, True):
+        head = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000000"
+        lines = ("POST /api/token/ HTTP/1.1", "Host: localhost", "Connection: close", head, "", "")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
-    writer.write("\r\n".join(lines).encode())
-    for _ in range(10):
-        writer.write(b"186a0\r\n" * chunked + b"x" * 100_000 + b"\r\n" * chunked)
-    writer.write(b"0\r\n\r\n" * chunked)
-    answer = await asyncio.wait_for(reader.read(), PATIENCE)
-    writer.close()
+        writer.write("\r\n".join(lines).encode())
+        for _ in range(10):
+            writer.write(b"186a0\r\n" * chunked + b"x" * 100_000 + b"\r\n" * chunked)
+        writer.write(b"0\r\n\r\n" * chunked)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
 
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"The body of the request is too large." in answer
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"The body of the request is too large." in answer
 
 
 async def test_a_reader_that_is_too_slow_is_closed_with_4408(server, user, access_token, tmp_path):
