@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from ..faults.project import Project
 from ..stack.conftest import logs
-from ..stack.stack import Stack
+from ..stack.stack import WAIT_SECONDS, Stack
 from . import chromium
 from .chromium import Visitor
 
@@ -19,6 +19,7 @@ __all__ = ["logs"]
 def browser() -> Iterator[Browser]:
     """The Chromium of this machine."""
     executable = chromium.executable()
+    expect.set_options(timeout=WAIT_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable)
         yield browser

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from ..stack.stack import WAIT_SECONDS, Stack
+from ..stack.stack import Stack
 from .chromium import Visitor
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 PASSWORD = "pass-word-9"
-
-expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 from channels import DEFAULT_CHANNEL_LAYER
@@ -30,7 +30,7 @@ from .connections import Connections
 from .database import in_database
 from .frames import Frame, encode
 from .models import Stream
-from .publisher import SEND_TIMEOUT_SECONDS, Hint, layer_is_local, publisher
+from .publisher import SEND_TIMEOUT_SECONDS, Hint, all_at_once, layer_is_local, publisher
 from .streams import Position
 
 logger = logging.getLogger(__name__)
@@ -326,7 +326,7 @@ class Hub:
                 if not self._control_joined:
                     await self.layer.group_add(CONTROL_GROUP, self.channel)
                     self._control_joined = True
-                await _all(self._add(feed) for feed in feeds if not feed.joined)
+                await all_at_once(self._add(feed) for feed in feeds if not feed.joined)
         except Exception as error:
             self._report_layer(error)
 
@@ -337,7 +337,7 @@ class Hub:
     async def _leave(self, feeds: Collection["Feed"]) -> None:
         try:
             async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
-                await _all(
+                await all_at_once(
                     self.layer.group_discard(feed.stream.group, self.channel)
                     for feed in feeds
                     if feed.joined
@@ -681,13 +681,6 @@ class Subscription:
 def reset_frame(epoch: str, seq: int) -> Frame:
     """Give the frame that tells a client to refetch over REST and carry on from `seq`."""
     return Frame(encode({"type": "realtime.reset", "epoch": epoch, "seq": seq}))
-
-
-async def _all(calls: Iterable[Awaitable[None]]) -> None:
-    """Make calls to the layer at once, so that a server that is away keeps no other one waiting."""
-    for outcome in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
 
 
 def _read_after(stream: Stream, seq: int) -> tuple[Position | None, list[tuple[int, str]]]:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -256,12 +256,16 @@ async def send_batch(layer: RedisPubSubChannelLayer, hints: Sequence[Hint]) -> N
     for hint in hints:
         name = local._get_group_channel_name(hint["group"])
         by_shard.setdefault(local._get_shard(name), []).append((name, layer.serialize(hint)))
-    # At once, so that a server that is away keeps none of the others waiting.
-    sent = await asyncio.gather(
-        *(_publish_all(shard, messages) for shard, messages in by_shard.items()),
-        return_exceptions=True,
-    )
-    for outcome in sent:
+    await all_at_once(_publish_all(shard, messages) for shard, messages in by_shard.items())
+
+
+async def all_at_once(calls: Iterable[Awaitable[None]]) -> None:
+    """Make calls to the layer at once, so that a server that is away keeps no other one waiting.
+
+    Raises:
+        Exception: what the first of those that failed has raised, when all have ended.
+    """
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
 
