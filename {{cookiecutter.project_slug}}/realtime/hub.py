@@ -165,7 +165,6 @@ class Hub:
 
         The subscription sends nothing until its `start`.
         """
-        self.sockets.add(socket)
         feed = self.feeds.get(stream.group)
         if feed is None:
             feed = self.feeds[stream.group] = Feed(self, stream)
@@ -669,7 +668,6 @@ class Subscription:
         """Let the socket go; the feed itself stays until the tick, for one who comes back."""
         self.feed.followers.discard(self.socket)
         self.feed.live.discard(self.socket)
-        self.feed.hub.sockets.discard(self.socket)
         self.feed.hub.connections.leave(self.socket)
 
     def _reset(self) -> None:
