@@ -83,5 +83,5 @@ def test_the_servers_entry_points():
     from backend.asgi import application as asgi
     from backend.wsgi import application as wsgi
 
-    assert set(asgi.application_mapping) == {"http", "websocket"}
+    assert set(asgi.application_mapping) == {"http", "lifespan", "websocket"}
     assert callable(wsgi)
