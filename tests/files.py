@@ -24,19 +24,20 @@ ALWAYS = {
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py errors.py health.py local_files.py masking.py parsers.py policy.py
-        redis_urls.py requests.py schema.py settings.py settings_test.py urls.py wsgi.py
+        __init__.py asgi.py database_url.py environment.py errors.py health.py local_files.py
+        masking.py parsers.py policy.py redis_urls.py requests.py schema.py settings.py
+        settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
-        __init__.py test_errors.py test_headers.py test_health.py test_local_files.py
-        test_masking.py test_redis_urls.py test_requests.py test_schema.py test_settings.py
-        test_urls.py
+        __init__.py test_database_url.py test_environment.py test_errors.py test_headers.py
+        test_health.py test_local_files.py test_masking.py test_redis_urls.py test_requests.py
+        test_schema.py test_settings.py test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
-        listening.py metrics.py models.py notification.py origin.py publisher.py retention.py
-        routing.py serializers.py server.py streams.py tickets.py urls.py views.py
+        listening.py metrics.py models.py notification.py origin.py other_servers.py publisher.py
+        retention.py routing.py serializers.py server.py streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """

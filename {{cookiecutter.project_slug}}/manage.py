@@ -4,13 +4,16 @@
 import os
 import sys
 
+from django.core.management import execute_from_command_line
+
+from backend.environment import explained
+
 
 def main() -> None:
     """Run the management command that the arguments name."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
+    with explained():
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

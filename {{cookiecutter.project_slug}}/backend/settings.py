@@ -1,28 +1,23 @@
 """Settings, read from the environment.
 
 A `.env` file beside `manage.py` is read too, for development; what the environment itself says
-wins. `ENV_FILE` names another file. `.env.example` lists the variables that people set most.
+wins. `ENV_FILE` names another file. `.env.example` lists the variables that people set most. What
+cannot be used is refused when the project starts.
 """
 
-import os
 import tomllib
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import environ
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
-from backend import redis_urls
+from backend import database_url, redis_urls
+from backend.environment import BASE_DIR, Environment, UnusableSetting
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-
-env = environ.Env()
-environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+env = Environment()
 
 # Names and texts have their one place in pyproject.toml.
 _PYPROJECT = tomllib.loads((BASE_DIR / "pyproject.toml").read_text("utf-8"))
@@ -35,32 +30,30 @@ PROJECT_VERSION: str = _PYPROJECT["project"]["version"]
 
 DEBUG = env.bool("DEBUG", default=False)
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY = env.str("SECRET_KEY")
 if len(SECRET_KEY) < 50 or SECRET_KEY.startswith(("change-me", "django-insecure-")):
-    raise ImproperlyConfigured(
-        "SECRET_KEY is missing, a placeholder or shorter than 50 characters. "
-        "`python backend/local_files.py` writes a .env with a random one; in production set "
-        'SECRET_KEY to the output of: python -c "import secrets; print(secrets.token_urlsafe(50))"'
+    raise UnusableSetting(
+        "SECRET_KEY is missing, a placeholder or shorter than 50 characters. Where there is no "
+        ".env, `python backend/local_files.py` writes one with a random key; else set SECRET_KEY "
+        'to the output of: python -c "import secrets; print(secrets.token_urlsafe(50))"'
     )
 
 ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS",
-    cast=str.strip,
-    default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [],
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [], form="host"
 )
-if not any(ALLOWED_HOSTS):
-    raise ImproperlyConfigured(
+if not ALLOWED_HOSTS:
+    raise UnusableSetting(
         "ALLOWED_HOSTS is empty and DEBUG is off, so that every request would be refused. "
         "Set ALLOWED_HOSTS to the host names that clients use, for example "
         "ALLOWED_HOSTS=example.com,www.example.com"
     )
 
 # Origins are written with their scheme: https://app.example.com
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", cast=str.strip, default=[])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", cast=str.strip, default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", form="origin")
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", form="origin")
 # Which pages may open sockets: origins, or hosts as in ALLOWED_HOSTS.
 WEBSOCKET_ALLOWED_ORIGINS = env.list(
-    "WEBSOCKET_ALLOWED_ORIGINS", cast=str.strip, default=ALLOWED_HOSTS
+    "WEBSOCKET_ALLOWED_ORIGINS", default=ALLOWED_HOSTS, form="host or origin"
 )
 
 # Only behind a proxy that overwrites these headers; anyone else could forge them.
@@ -120,8 +113,8 @@ PERMISSIONS_POLICY: dict[str, list[str]] = {
     )
 }
 # What Daphne takes of any body, uploaded files included.
-DAPHNE_MAX_BODY_BYTES = env.int("DAPHNE_MAX_BODY_BYTES", default=10_485_760)
-DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_MEMORY_BYTES", default=1_048_576)
+DAPHNE_MAX_BODY_BYTES = env.int("DAPHNE_MAX_BODY_BYTES", default=10_485_760, least=1)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("DATA_UPLOAD_MAX_MEMORY_BYTES", default=1_048_576, least=1)
 
 
 # Application
@@ -209,17 +202,14 @@ STORAGES = {
 # Database
 
 # How long a query may wait for a row, or with SQLite for the database, that another has locked.
-REALTIME_LOCK_TIMEOUT_SECONDS = env.int("REALTIME_LOCK_TIMEOUT_SECONDS", default=5)
+REALTIME_LOCK_TIMEOUT_SECONDS = env.int(
+    "REALTIME_LOCK_TIMEOUT_SECONDS", default=5, least=1, most=3_600
+)
 
-if not env.str("DATABASE_URL", default=""):
-    raise ImproperlyConfigured(
-        "DATABASE_URL is not set. `python backend/local_files.py` writes a .env with one for "
-        "development; in production set it to sqlite:////absolute/path or "
-        "postgres://user:password@host:5432/name"
-    )
 DATABASES: dict[str, dict[str, Any]] = {
     # Connections that outlive a request leak under ASGI, where each request has its own thread.
-    "default": env.db("DATABASE_URL") | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+    "default": database_url.parse(env.str("DATABASE_URL"))
+    | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
 }
 _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.sqlite3":
@@ -229,19 +219,19 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         # A transaction that reads first and writes later could not wait for the lock.
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    } | _database.get("OPTIONS", {})
+    }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _database["OPTIONS"] = {
-        "connect_timeout": 5,
-        # Half of it: a caller may wait once in the queue for a row, and once for its holder.
-        "options": f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS * 500}ms",
-    } | _database.get("OPTIONS", {})
+    _options = _database["OPTIONS"]
+    # Half of it: a caller may wait once in the queue for a row, and once for its holder.
+    _bound = f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS * 500}ms"
+    _options["options"] = f"{_bound} {_options.get('options', '')}".strip()
+    _options.setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 # Redis: the channel layer and the cache, each in memory where there is none
 
-REDIS_URLS = redis_urls.split(env.str("REDIS_URL", default=""))
+REDIS_URLS = redis_urls.split(env.str("REDIS_URL"))
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
@@ -249,14 +239,14 @@ if REDIS_URLS:
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {
                 "hosts": [
-                    redis_urls.layer_host(url)
-                    | {
-                        "socket_connect_timeout": 2,
-                        "socket_timeout": 5,
-                        "socket_keepalive": True,
-                        "health_check_interval": 15,
-                        "retry": AsyncRetry(ExponentialWithJitterBackoff(cap=1, base=0.05), 2),
-                    }
+                    redis_urls.layer_host(
+                        url,
+                        socket_connect_timeout=2,
+                        socket_timeout=5,
+                        socket_keepalive=True,
+                        health_check_interval=15,
+                        retry=AsyncRetry(ExponentialWithJitterBackoff(cap=1, base=0.05), 2),
+                    )
                     for url in REDIS_URLS
                 ]
             },
@@ -296,20 +286,22 @@ else:
 
 # Realtime: the limits are those of the README's protocol chapter
 
-REALTIME_MAX_FRAME_BYTES = env.int("REALTIME_MAX_FRAME_BYTES", default=65_536)
-REALTIME_REPLAY_LIMIT = env.int("REALTIME_REPLAY_LIMIT", default=1_000)
+REALTIME_MAX_FRAME_BYTES = env.int("REALTIME_MAX_FRAME_BYTES", default=65_536, least=1)
+REALTIME_REPLAY_LIMIT = env.int("REALTIME_REPLAY_LIMIT", default=1_000, least=1)
 # Without Redis this tick is also how events of another process arrive.
-REALTIME_TICK_SECONDS = env.float("REALTIME_TICK_SECONDS", default=10.0 if REDIS_URLS else 1.0)
-REALTIME_BUFFER_BYTES = env.int("REALTIME_BUFFER_BYTES", default=1_048_576)
-REALTIME_SOCKETS_PER_USER = env.int("REALTIME_SOCKETS_PER_USER", default=10)
-REALTIME_FRAMES_PER_SECOND = env.int("REALTIME_FRAMES_PER_SECOND", default=20)
-REALTIME_FRAMES_BURST = env.int("REALTIME_FRAMES_BURST", default=60)
-REALTIME_DATABASE_THREADS = env.int("REALTIME_DATABASE_THREADS", default=8)
-REALTIME_PING_SECONDS = env.int("REALTIME_PING_SECONDS", default=20)
+REALTIME_TICK_SECONDS = env.float(
+    "REALTIME_TICK_SECONDS", default=10 if REDIS_URLS else 1, least=0.01, most=86_400
+)
+REALTIME_BUFFER_BYTES = env.int("REALTIME_BUFFER_BYTES", default=1_048_576, least=1)
+REALTIME_SOCKETS_PER_USER = env.int("REALTIME_SOCKETS_PER_USER", default=10, least=1)
+REALTIME_FRAMES_PER_SECOND = env.int("REALTIME_FRAMES_PER_SECOND", default=20, least=1)
+REALTIME_FRAMES_BURST = env.int("REALTIME_FRAMES_BURST", default=60, least=1)
+REALTIME_DATABASE_THREADS = env.int("REALTIME_DATABASE_THREADS", default=8, least=1, most=1_000)
+REALTIME_PING_SECONDS = env.int("REALTIME_PING_SECONDS", default=20, least=1)
 # Where each server process answers Prometheus; 0: nowhere.
-METRICS_PORT = env.int("METRICS_PORT", default=0)
+METRICS_PORT = env.int("METRICS_PORT", default=0, most=65_535)
 # What `trim_streams` keeps of each user's events; 0 means no limit.
-REALTIME_RETENTION_DAYS = env.float("REALTIME_RETENTION_DAYS", default=30)
+REALTIME_RETENTION_DAYS = env.float("REALTIME_RETENTION_DAYS", default=30, most=36_500)
 REALTIME_RETENTION_ENTRIES = env.int("REALTIME_RETENTION_ENTRIES", default=10_000)
 
 
@@ -330,9 +322,11 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+ACCESS_TOKEN_MINUTES = env.int("ACCESS_TOKEN_MINUTES", default=15, least=1, most=5_000_000)
+REFRESH_TOKEN_DAYS = env.int("REFRESH_TOKEN_DAYS", default=14, least=1, most=36_500)
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.int("ACCESS_TOKEN_MINUTES", default=15)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=14)),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ACCESS_TOKEN_MINUTES),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=REFRESH_TOKEN_DAYS),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
 }
@@ -350,13 +344,13 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "backend.errors.answer",
     "DEFAULT_THROTTLE_RATES": {
         # Per address.
-        "register": env.str("REGISTER_RATE", default="10/hour"),
-        "token": env.str("TOKEN_RATE", default="20/min"),
-        "refresh": env.str("REFRESH_RATE", default="300/min"),
+        "register": env.str("REGISTER_RATE", default="10/hour", form="rate"),
+        "token": env.str("TOKEN_RATE", default="20/min", form="rate"),
+        "refresh": env.str("REFRESH_RATE", default="300/min", form="rate"),
         # Per user, for signing in per user name that is tried.
-        "token_user": env.str("TOKEN_USER_RATE", default="10/min"),
-        "ticket": env.str("TICKET_RATE", default="60/min"),
-        "write": env.str("WRITE_RATE", default="120/min"),
+        "token_user": env.str("TOKEN_USER_RATE", default="10/min", form="rate"),
+        "ticket": env.str("TICKET_RATE", default="60/min", form="rate"),
+        "write": env.str("WRITE_RATE", default="120/min", form="rate"),
     },
     "NUM_PROXIES": 1 if TRUST_PROXY else 0,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -381,6 +375,7 @@ SPECTACULAR_SETTINGS = {
 
 # Logging: everything to standard error, one line a record, no token in any of them
 
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO", form="level").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -395,11 +390,14 @@ LOGGING = {
             "filters": ["mask"],
         },
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # Django gives these two handlers of their own, which would repeat each record.
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # Django gives the first two handlers of their own, which would repeat each record.
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        # Uvicorn's too, which would not mask the tokens in the addresses of sockets.
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": True},
         # A traceback a second while Redis is away; realtime.hub says so once.
         "channels_redis.pubsub": {"level": "CRITICAL"},
     },

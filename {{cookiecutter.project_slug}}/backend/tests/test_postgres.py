@@ -4,12 +4,18 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from django.conf import settings
 
 from backend import postgres
+from backend.database_url import parse
+from backend.environment import UnusableSetting
 
 REPORT = "import os, psycopg2; psycopg2.connect(os.environ['DATABASE_URL']); print('connected')"
 
@@ -22,31 +28,78 @@ def nobody() -> str:
         return f"postgres://app@127.0.0.1:{free.getsockname()[1]}/app"
 
 
+@pytest.fixture
+def another() -> Iterator[str]:
+    """A URL at which something answers that is no PostgreSQL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        yield f"postgres://app:hunter2@127.0.0.1:{listener.getsockname()[1]}/app"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def test_the_suite_runs_on_postgresql(db):
     """With PostgreSQL chosen, nothing is ever tested on SQLite."""
     assert settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
-    assert postgres.answers(os.environ["DATABASE_URL"])
+    assert postgres.answers(parse(os.environ["DATABASE_URL"]))
 
 
-def test_answers(nobody: str):
-    """An empty URL, a closed port and a wrong database do not answer."""
-    assert not postgres.answers("")
-    assert not postgres.answers(nobody)
+def test_nothing_listens(nobody: str):
+    """Where nothing listens at an address of this machine, the bundled server may be used."""
+    assert not postgres.answers(parse(nobody))
+    assert not postgres.answers(parse(nobody.replace("127.0.0.1", "localhost")))
 
 
-def test_configured_url(monkeypatch, tmp_path: Path):
-    """The environment wins over the file, which changes nothing in the environment."""
-    file = Path(tmp_path, ".env")
-    file.write_text("DATABASE_URL=postgres://from-the-file/app\nREDIS_URL=redis://x\n", "utf-8")
-    monkeypatch.setenv("ENV_FILE", str(file))
-    monkeypatch.delenv("REDIS_URL", raising=False)
+@pytest.mark.parametrize("url", ["postgres:///app?host=/nowhere", "postgres://127.0.0.2:1/app"])
+def test_nothing_listens_elsewhere(url: str):
+    """It stands in for no server of another machine, and for no socket file."""
+    with pytest.raises(UnusableSetting, match=r"^DATABASE_URL cannot be used: ") as caught:
+        postgres.answers(parse(url))
 
-    monkeypatch.delenv("DATABASE_URL")
-    assert postgres.configured_url() == "postgres://from-the-file/app"
-    assert not {"DATABASE_URL", "REDIS_URL"} & set(os.environ)
+    assert "bundled" not in str(caught.value)
 
-    monkeypatch.setenv("DATABASE_URL", "postgres://from-the-environment/app")
-    assert postgres.configured_url() == "postgres://from-the-environment/app"
+
+@pytest.mark.parametrize("wrong", [{"NAME": "missing"}, {"USER": "missing"}])
+def test_a_server_that_refuses(wrong: dict[str, str]):
+    """A database or a user that a server does not have is an error, and no reason for another."""
+    with pytest.raises(UnusableSetting, match=r"^DATABASE_URL cannot be used: .*missing"):
+        postgres.answers(parse(os.environ["DATABASE_URL"]) | wrong)
+
+
+def test_an_option_that_is_unknown():
+    """What libpq does not take is an error too."""
+    with pytest.raises(UnusableSetting, match=r'DATABASE_URL .* "colour"'):
+        postgres.answers(parse("postgres:///app?host=/nowhere&colour=red"))
+
+
+def test_something_else_listens(another: str, capfd):
+    """What is no PostgreSQL is an error in one line, which shows no password, and a status."""
+    with patch.dict(os.environ, {"DATABASE_URL": another, "ENV_FILE": os.devnull}):
+        with pytest.raises(SystemExit) as caught:
+            postgres.main([sys.executable, "-c", REPORT])
+        with pytest.raises(SystemExit):
+            postgres.answer({"OPTIONS": {}})
+
+    assert caught.value.code == 3
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 2
+    assert "Error: DATABASE_URL cannot be used: connection to server at" in output.err
+    assert "where nothing listens, the bundled server takes its place" in output.err
+    assert "hunter2" not in output.err
+
+
+def test_another_database_is_left_alone(capfd):
+    """A command on SQLite runs as it is."""
+    with patch.dict(os.environ, {"DATABASE_URL": "sqlite:///db.sqlite3", "ENV_FILE": os.devnull}):
+        assert postgres.main([sys.executable, "-c", "print('done')"]) == 0
+
+    assert capfd.readouterr() == ("done\n", "")
 
 
 def test_a_command_is_needed():
@@ -75,6 +128,8 @@ def test_starts_the_bundled_server(nobody: str, tmp_path: Path):
 import sys
 from pathlib import Path
 from backend import postgres
+from backend.database_url import parse
+from backend.environment import UnusableSetting
 
 postgres.DATA = Path(sys.argv[1])
 sys.exit(postgres.main(sys.argv[2:]))

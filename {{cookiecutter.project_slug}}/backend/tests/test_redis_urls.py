@@ -1,10 +1,12 @@
 """What `REDIS_URL` may say."""
 
+from typing import Any
+
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.sentinel import SentinelConnectionPool
 
+from backend.environment import UnusableSetting
 from backend.redis_urls import Pool, layer_host, split
 
 SENTINELS = "redis+sentinel://app:p%40ss@one:26380,two,[::1]:26381/mymaster/3"
@@ -26,11 +28,23 @@ def test_several_urls():
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("localhost:6379", "schemes"),
+        ("localhost:6379", "begins with none of redis://"),
+        ("hunter2", "begins with none of redis://"),
         ("redis://one:6379/0,localhost:6379", "'0,localhost:6379'"),
-        ("http://:hunter2@redis:6379/0", "schemes"),
+        ("http://:hunter2@redis:6379/0", "begins with none of redis://"),
         ("redis://:hunter2@one:port/0", "port"),
-        ("redis://:hun#ter2@one:6379/0", "port"),
+        ("redis://:hun#ter2@one:6379/0", "# as %23"),
+        ("redis://:12#hunter2@one:6379/0", "# as %23"),
+        ("redis://:12/hunter2@one:6379/0", "/ as %2F"),
+        ("redis://:12?hunter2@one:6379/0", "? as %3F"),
+        ("redis://:hun[ter2@one:6379/0", "characters that no URL has"),
+        ("redis://:hun\u2100ter2@one:6379/0", "characters that no URL has"),
+        ("redis://:hunter2", "the host is missing"),
+        ("redis://:hunter2/0", "the host is missing"),
+        ("redis://:12345", "the host is missing"),
+        ("redis://one?option=2", "an option after the ? is unknown"),
+        ("redis://one?socket_timeout=long", "'socket_timeout'"),
+        ("unix://", "the path is missing"),
         ("redis://one:6379,two:6379/0", "port"),
         ("redis+sentinel://:hunter2@one:99999/mymaster", "port"),
         ("redis+sentinel://:hunter2@one", "name of the master"),
@@ -41,13 +55,15 @@ def test_several_urls():
 )
 def test_a_url_that_cannot_be_used(url: str, reason: str):
     """The error names the URL and what is wrong with it, and no password."""
-    with pytest.raises(ImproperlyConfigured) as caught:
+    with pytest.raises(UnusableSetting) as caught:
         split(url)
 
     message = str(caught.value)
+    assert message.startswith("REDIS_URL holds ")
     assert reason in message
-    assert url.rpartition("@")[2].partition("?")[0] in message
-    assert "hun" not in message
+    assert "@" not in url or f"@{url.rpartition('@')[2]}"[:10] in message
+    assert not any(part in message for part in ("hun", "ter2", "12345"))
+    assert caught.value.__suppress_context__
 
 
 def test_the_layer_and_the_cache_ask_the_same_sentinels():
@@ -90,6 +106,23 @@ def test_a_plain_url_is_left_to_redis_py():
     """A single server needs nothing but its address."""
     assert layer_host("redis://one:6379/0") == {"address": "redis://one:6379/0"}
     assert Pool.from_url("redis://one:6380/2").connection_kwargs["port"] == 6380
+
+
+def test_a_socket_file():
+    """The layer and the cache make connections to one, without the options of TCP."""
+    from channels_redis.utils import create_pool
+
+    url = "unix://:secret@/run/redis.sock?db=2"
+    assert split(url) == [url]
+    options = {"socket_connect_timeout": 2, "socket_keepalive": True}
+
+    pools: list[Any] = [
+        create_pool(layer_host(url, **options)),
+        Pool.from_url(url, socket_connect_timeout=1),
+    ]
+
+    for connection in (pool.make_connection() for pool in pools):
+        assert (connection.path, connection.db) == ("/run/redis.sock", 2)
 
 
 def asked_by(pool):
