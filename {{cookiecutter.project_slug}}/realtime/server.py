@@ -6,11 +6,14 @@ their versions, and a test fails when they change.
 
 import argparse
 import asyncio
+import errno
 import gc
 import logging
 import os
+import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import autobahn.twisted.websocket
@@ -203,18 +206,42 @@ class Server(DaphneServer):
     """Daphne with this project's protocol, and an end that costs nobody a message."""
 
     draining = False
+    _listen_error: Exception | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        on_listening: Callable[[str, int], object] = lambda address, port: None,
+        **options: Any,
+    ) -> None:
+        """Take what Daphne takes, and what to call with the address and the port in the end."""
+        self._on_listening = on_listening
         limit = settings.REALTIME_MAX_FRAME_BYTES
         options |= {
             "websocket_timeout": -1,  # A socket may live longer than Daphne's 24 hours.
             "websocket_max_message_size": limit,
             "websocket_max_frame_size": limit,
             "ping_interval": settings.REALTIME_PING_SECONDS,
-            "ready_callable": self._use_protocol,
+            "ready_callable": self._start,
         }
         super().__init__(*args, **options)
         metrics.SOCKETS.set_function(self._count_sockets)
+
+    def run(self) -> None:
+        """Serve until the end.
+
+        Raises:
+            OSError: it cannot listen; `cannot_listen` has the words for it.
+            OverflowError: the port is none.
+        """
+        super().run()
+        if self._listen_error is not None:
+            raise self._listen_error
+
+    def listen_error(self, failure: Any) -> None:
+        """Keep why it cannot listen; Daphne would only log it, and start with nothing to serve."""
+        self._listen_error = getattr(failure.value, "socketError", failure.value)
+        self.abort_start = True
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Offer the consumer the direct way to the socket."""
@@ -263,7 +290,7 @@ class Server(DaphneServer):
             for protocol in list(self.connections)
         )
 
-    def _use_protocol(self) -> None:
+    def _start(self) -> None:
         # Daphne's `run` makes the factory itself, and calls this right before it starts.
         http_protocol.WebRequest = Request
         self.ws_factory.protocol = WebSocketProtocol
@@ -271,6 +298,33 @@ class Server(DaphneServer):
             closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS,
             allowNullOrigin=True,  # As Daphne says too: it is OriginCheck that refuses `null`.
         )
+        for address, port in self.listening_addresses:
+            self._on_listening(address, port)
+
+
+def cannot_listen(error: Exception, address: str, port: int, choose: str) -> str:
+    """Say why a server cannot listen, and what to do about it.
+
+    Args:
+        error: what the operating system says.
+        address: where it should have listened: an IP address or a name.
+        port: the TCP port.
+        choose: how another port is chosen: `port=`, to which this adds one.
+    """
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return (
+                f"Port {port} of {address} is taken: stop what listens there, or choose another "
+                f"with {choose}{port % 65_535 + 1}"
+            )
+        case OSError(errno=errno.EACCES):
+            return (
+                f"Port {port} of {address} is not for everyone: choose one above 1023 with "
+                f"{choose}8000"
+            )
+        case socket.gaierror() | OSError(errno=errno.EADDRNOTAVAIL):
+            return f"{address} is no address of this machine: 127.0.0.1 is, and 0.0.0.0 is all"
+    return f"Nothing can listen on port {port} of {address}: {error}"
 
 
 def main(arguments: list[str]) -> None:
@@ -279,6 +333,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="TCP port to listen on")
     options = parser.parse_args(arguments)
+    address, port = options.bind, options.port
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
     from backend.asgi import application
 
@@ -288,11 +343,16 @@ def main(arguments: list[str]) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     if settings.METRICS_PORT:
-        metrics.serve(options.bind, settings.METRICS_PORT)
-    Server(
-        application,
-        endpoints=build_endpoint_description_strings(host=options.bind, port=options.port),
-    ).run()
+        try:
+            metrics.serve(address, settings.METRICS_PORT)
+        except OSError as error:
+            sys.exit(cannot_listen(error, address, settings.METRICS_PORT, "METRICS_PORT="))
+    try:
+        Server(
+            application, endpoints=build_endpoint_description_strings(host=address, port=port)
+        ).run()
+    except (OSError, OverflowError) as error:
+        sys.exit(cannot_listen(error, address, port, "--port "))
 
 
 if __name__ == "__main__":
