@@ -98,7 +98,7 @@ def compile_project(uv: str, folder: Path, database: str, *, keep: bool) -> dict
 
 
 def compiled_lock(uv: str, folder: Path, name: str) -> str:
-    """Compile a lock in `folder`, keep the versions of one that is there, and return its text."""
+    """Return a lock compiled in `folder`; one that is there keeps its versions where it may."""
     subprocess.run(
         [
             *(uv, "pip", "compile", f"{name}.in", "--output-file", f"{name}.txt", "--quiet"),

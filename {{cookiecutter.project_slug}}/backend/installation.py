@@ -162,7 +162,7 @@ def candidates(version: str, uv: str | None) -> Iterator[list[str]]:
     if uv:
         found = output([uv, "python", "find", "--no-project", "--system", version])
         yield from ([path] for path in found.splitlines())
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home() / ".pyenv")
     for place in ("versions/{}.*/bin/python", "pyenv-win/versions/{}.*/python.exe"):
         # Of several patch releases the newest: 3.12.10 comes after 3.12.9.
         paths = sorted(pyenv.glob(place.format(version)), key=lambda path: numbers(str(path)))
@@ -243,9 +243,27 @@ def environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if KEPT.fullmatch(name) or not WITHHELD.fullmatch(name)
     }
-    if not os.access(Path.home(), os.W_OK) and "UV_CACHE_DIR" not in passed_on:
+    if "UV_CACHE_DIR" not in passed_on and not keeps_what_was_fetched():
         passed_on["UV_NO_CACHE"] = "1"
     return passed_on | {"PYTHONUTF8": "1"}
+
+
+def home() -> Path:
+    """Return the caller's home; users of containers may have none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.sep)
+
+
+def keeps_what_was_fetched() -> bool:
+    """Whether there is room for uv's cache in the home."""
+    cache = home() / ".cache"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(cache, os.W_OK)
 
 
 def run(command: list[str], env: dict[str, str]) -> None:
