@@ -122,7 +122,7 @@ def main() -> None:
     except Failed as failure:
         CONSOLE.print(
             f"Failed: {failure}. Cookiecutter deletes a new project that fails, unless it is told"
-            " --keep-project-on-failure. It says the same below, as a traceback of its own."
+            " --keep-project-on-failure; whatever follows is its own report of this failure."
         )
         sys.exit(1)
 

@@ -166,10 +166,7 @@ def refuse_losses() -> None:
 
 def refuse(reason: str) -> None:
     """End the generation with one line that says why."""
-    sys.exit(
-        f"Refused: {reason}\n"
-        "(Below, Cookiecutter tells the same once more, as a traceback of its own.)"
-    )
+    sys.exit(f"Refused: {reason}\n(Whatever follows is Cookiecutter's own report of this refusal.)")
 
 
 main()

@@ -40,7 +40,7 @@ REFUSED = {
     "delete": ("description", "a\x7fb", "control character U+007F"),
     "line separator": ("description", "a\u2028b", "control character U+2028"),
     "turned around": ("project_name", "a\u202eb", "control character U+202E"),
-    "stray byte": ("author_name", "a\udcffb", "control character U+DCFF"),
+    "stray byte": ("author_name", "a\udcffb", "is not in the encoding that this terminal claims"),
     "expression": ("description", "{% raw %}{{ 1 }}{% endraw %}", "template delimiter {{"),
     "statement": ("author_name", "{% raw %}{% if x %}{% endraw %}", "template delimiter {%"),
     "comment": ("project_name", "{% raw %}{# x #}{% endraw %}", "template delimiter {#"),
