@@ -32,7 +32,7 @@ ALWAYS = {
     "backend/tests": """
         __init__.py test_database_url.py test_environment.py test_errors.py test_headers.py
         test_health.py test_local_files.py test_masking.py test_redis_urls.py test_requests.py
-        test_schema.py test_settings.py test_urls.py
+        test_schema.py test_servers.py test_settings.py test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
