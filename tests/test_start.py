@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("start")
 
 # How long anything may take to start, or to find out that it cannot.
 PATIENCE_SECONDS = 60
-SECRET = "hunter2"
+PASSWORD = "correct-horse-battery"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def postgresql(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
     server = PostgreSQL("postgresql", tmp_path_factory.mktemp("postgresql"), project)
     try:
         server.start()
-        server.ask(f"CREATE ROLE app LOGIN PASSWORD '{SECRET}'")
+        server.ask(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
         server.ask("CREATE DATABASE app OWNER app")
         rules = Path(server.ask("SHOW hba_file"))
         rules.write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 md5\n")
@@ -107,9 +107,9 @@ COMMANDS = {
     ("name", "value", "sentence"),
     [
         ("DEBUG", "*", "DEBUG is '*' in the environment, but takes on or off."),
-        ("SECRET_KEY", SECRET, "SECRET_KEY is missing, a placeholder or shorter than 50"),
-        ("DATABASE_URL", f"postgres://app:{SECRET}?@db/app", "in a password write ? as %3F"),
-        ("REDIS_URL", f"redis://:{SECRET}", "REDIS_URL holds redis://***, which cannot be used"),
+        ("SECRET_KEY", PASSWORD, "SECRET_KEY is missing, a placeholder or shorter than 50"),
+        ("DATABASE_URL", f"postgres://app:{PASSWORD}?@db/app", "in a password write ? as %3F"),
+        ("REDIS_URL", f"redis://:{PASSWORD}", "REDIS_URL holds redis://***, which cannot be used"),
         ("DJANGO_SETTINGS_MODULE", "shop.settings", "DJANGO_SETTINGS_MODULE is 'shop.settings'"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_setting_that_cannot_be_used(
     status, output = start(project, *COMMANDS[command], env=sqlite | {name: value})
 
     assert status == 3, output
-    assert SECRET not in output
+    assert PASSWORD not in output
     line = complaint(output)
     assert line.startswith("Error: ")
     assert sentence in line
@@ -131,13 +131,13 @@ def test_a_line_of_the_file_that_cannot_be_read(
 ) -> None:
     """It is told by its number: what it says may be secret."""
     file = tmp_path / "some.env"
-    file.write_text(f"DEBUG=on\nAPI_PASSWORD {SECRET}\n")
+    file.write_text(f"DEBUG=on\nAPI_PASSWORD {PASSWORD}\n")
 
     status, output = start(project, "manage.py", "check", env=sqlite | {"ENV_FILE": str(file)})
 
     assert status == 3
     assert complaint(output).startswith(f"Error: Line 2 of {file} cannot be read: write NAME=value")
-    assert SECRET not in output
+    assert PASSWORD not in output
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,8 @@ def test_runserver_tells_where_it_listens(project: Project, sqlite: dict[str, st
             address = next(
                 match[0] for line in process.stdout if (match := re.search(r"http://\S+/", line))
             )
-            with urllib.request.urlopen(f"{address}livez", timeout=10) as answer:
+            url = f"{address}livez"
+            with urllib.request.urlopen(url, timeout=10) as answer:  # nosec B310: its own address
                 assert answer.status == 200
         finally:
             os.killpg(process.pid, signal.SIGKILL)
@@ -235,8 +236,8 @@ def test_runserver_tells_where_it_listens(project: Project, sqlite: dict[str, st
 @pytest.mark.parametrize(
     ("login", "name", "sentence"),
     [
-        (f"app:{SECRET}x", "app", 'password authentication failed for user "app"'),
-        (f"app:{SECRET}", "shop", 'database "shop" does not exist'),
+        (f"app:{PASSWORD}x", "app", 'password authentication failed for user "app"'),
+        (f"app:{PASSWORD}", "shop", 'database "shop" does not exist'),
     ],
 )
 def test_a_database_that_refuses(
@@ -256,13 +257,13 @@ def test_a_database_that_refuses(
     line = complaint(output)
     assert line.startswith("Error: DATABASE_URL cannot be used: connection to server at")
     assert sentence in line
-    assert SECRET not in output
+    assert PASSWORD not in output
 
 
 def test_a_database_that_answers(
     project: Project, sqlite: dict[str, str], postgresql: PostgreSQL
 ) -> None:
     """With the right password the command runs, and nothing is said."""
-    env = sqlite | {"DATABASE_URL": f"postgres://app:{SECRET}@127.0.0.1:{postgresql.port}/app"}
+    env = sqlite | {"DATABASE_URL": f"postgres://app:{PASSWORD}@127.0.0.1:{postgresql.port}/app"}
 
     assert start(project, "-m", "backend.postgres", "echo", "started", env=env) == (0, "started\n")

@@ -22,8 +22,8 @@ ENGINES = {
 }
 # What ends the part of a URL that holds the password, and how to write it there.
 _CODES = (("/", "%2F"), ("?", "%3F"), ("#", "%23"))
-# Options that are settings of Django's own.
-_SETTINGS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+# Options that are settings of Django's own, which has them in capital letters.
+_SETTINGS = ("host", "port", "user", "password")
 
 _PARTS = re.compile(
     r"(?:(?P<login>[^/?#]*)@)?(?P<addresses>[^/?#@]*)(?:/(?P<name>[^/?#@]*))?(?:\?(?P<query>[^#]*))?"
@@ -111,7 +111,7 @@ def _server_parts(rest: str) -> dict[str, Any]:
         if not separator:
             raise ValueError("an option has no value: it takes ?name=value")
         if name in _SETTINGS:
-            settings[_SETTINGS[name]] = _port(value) if name == "port" else unquote(value)
+            settings[name.upper()] = _port(value) if name == "port" else unquote(value)
         else:
             settings["OPTIONS"][unquote(name)] = unquote(value)
     if not settings["NAME"] and "service" not in settings["OPTIONS"]:

@@ -71,8 +71,8 @@ def answers(database: dict[str, Any]) -> bool:
         return True
     if is_development(database) and not listens(database["HOST"], int(database["PORT"] or 5432)):
         return False
-    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST"}
-    said = {name: database[key] for name, key in (names | {"port": "PORT"}).items()}
+    said = {name: database[name.upper()] for name in ("host", "port", "user", "password")}
+    said |= {"dbname": database["NAME"]}
     try:
         psycopg2.connect(
             **{name: value for name, value in said.items() if value},

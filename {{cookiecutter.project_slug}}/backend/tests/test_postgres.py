@@ -39,7 +39,7 @@ def another() -> Iterator[str]:
                     listener.accept()[0].close()
 
         threading.Thread(target=hang_up, daemon=True).start()
-        yield f"postgres://app:hunter2@127.0.0.1:{listener.getsockname()[1]}/app"
+        yield f"postgres://app:secret@127.0.0.1:{listener.getsockname()[1]}/app"
         listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -91,7 +91,7 @@ def test_something_else_listens(another: str, capfd):
     assert output.err.count("\n") == 2
     assert "Error: DATABASE_URL cannot be used: connection to server at" in output.err
     assert "where nothing listens, the bundled server takes its place" in output.err
-    assert "hunter2" not in output.err
+    assert "secret" not in output.err
 
 
 def test_another_database_is_left_alone(capfd):
