@@ -54,3 +54,4 @@ class Command(DaphneCommand):
             f"Django {self.get_version()} with {settings.SETTINGS_MODULE} serves "
             f"http://{host}:{port}/ until {'CTRL-BREAK' if os.name == 'nt' else 'CONTROL-C'}."
         )
+        self.stdout.flush()
