@@ -8,16 +8,17 @@ project := {{cookiecutter.project_slug}}
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 demo := demo/my-realtime-backend
+port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-template test-faults test-docker lint format lock bench clean
+.PHONY: help install demo test test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 install: $(installed) ## Install what the other targets need into .venv; they do it by themselves
 
-demo: $(installed) ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000
+demo: $(installed) ## Render the defaults into demo/, verify, and serve on http://127.0.0.1:8000; port=8001
 	@rm -rf demo && mkdir demo
 	@cookiecutter . --no-input --output-dir demo
 	@$(MAKE) --silent -C $(demo) migrate >/dev/null
@@ -25,19 +26,29 @@ demo: $(installed) ## Render the defaults into demo/, verify, and serve on http:
 		createsuperuser --no-input --username demo --email demo@example.com
 	@echo; echo 'User: demo, password: demo. From a second terminal, open a socket:'; echo
 	@echo '  $(demo)/.venv/bin/websockets \'
-	@echo '    "ws://127.0.0.1:8000/ws/realtime/?token=$$(make -s -C $(demo) token user=demo)"'
+	@echo '    "ws://127.0.0.1:$(port)/ws/realtime/?token=$$(make -s -C $(demo) token user=demo)"'
 	@echo; echo 'and push a message into it from a third one:'; echo
 	@echo "  make -C $(demo) notify user=demo data='{\"message\": \"Hello\"}'"; echo
-	@exec $(MAKE) --no-print-directory -C $(demo) run
+	@exec $(MAKE) --no-print-directory -C $(demo) run port=$(port)
 
 test: lint test-template test-faults ## Check everything: lint, every combination of answers, faults
 
 test-template: $(installed) ## Render every combination of answers and use the results; args="-k name" narrows
-	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker $(args)
-	@pytest -m alone --ignore tests/faults --ignore tests/docker $(args)
+	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
+	@pytest -m alone --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
 
 test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
+
+test-machines: $(installed) ## Do the first minute on fresh machines: containers, or the Pythons of this one
+	@pytest tests/machines --numprocesses 2 $(args)
+
+test-newest: $(installed) ## Run the rendered suite on the newest Django, with warnings as errors
+	@rm -rf .cache/newest
+	@cookiecutter . --no-input --output-dir .cache/newest verify_project=false
+	@cd .cache/newest/* && $(MAKE) --silent install && \
+		uv pip install --quiet --python .venv --upgrade --prerelease allow Django && \
+		.venv/bin/python -m django version && .venv/bin/python -W error -m pytest --quiet --numprocesses auto $(args)
 
 test-docker: $(installed) ## Deploy every combination in containers; needs Docker with Compose
 	@docker compose version >/dev/null && docker info >/dev/null
@@ -59,6 +70,9 @@ lock: $(installed) ## Lock the newest versions, for the template and for every v
 
 bench: $(installed) ## Measure the rendered backend beside its peers; needs a C compiler and Node
 	@$(python) benchmarks/run.py $(args)
+
+bench-render: $(installed) ## Time a verified rendering beside cookiecutter-django; peer=path of a copy
+	@$(python) benchmarks/rendering.py $(if $(peer),--peer '$(peer)')
 
 clean: ## Delete everything that git ignores
 	@git clean -dfX

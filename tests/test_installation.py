@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from .indexes import broken, index, newer, nonsense, without_wheels_of
-from .machines import bare
+from .bare import bare
 from .template import OPTIONS, PROJECT, ROOT, TOOLS, pythons, render, run
 
 PYTHONS = pythons()

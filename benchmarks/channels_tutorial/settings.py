@@ -1,13 +1,13 @@
 """The Channels tutorial's project, with PostgreSQL or SQLite and simplejwt beside it."""
 
-import environ
+import os
 
-env = environ.Env()
+import dj_database_url
 
-SECRET_KEY = env("SECRET_KEY")
+SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
-DATABASES = {"default": env.db("DATABASE_URL")}
+DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 ASGI_APPLICATION = "asgi.application"
@@ -15,7 +15,7 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         # With redis-py 8's default timeout this layer closes idle sockets after five seconds.
-        "CONFIG": {"hosts": [{"address": env("REDIS_URL"), "socket_timeout": None}]},
+        "CONFIG": {"hosts": [{"address": os.environ["REDIS_URL"], "socket_timeout": None}]},
     }
 }
-SIMPLE_JWT = {"SIGNING_KEY": env("SECRET_KEY")}
+SIMPLE_JWT = {"SIGNING_KEY": SECRET_KEY}

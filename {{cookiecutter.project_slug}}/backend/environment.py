@@ -5,6 +5,7 @@ name of the setting, what it takes, and the value where that is no secret.
 """
 
 import builtins
+import io
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
+from dotenv.parser import parse_stream
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # The status by which Gunicorn and Uvicorn know that there is no use in starting another worker.
@@ -27,25 +29,6 @@ TRUE = {"on", "true", "yes", "y", "t", "1"}
 FALSE = {"off", "false", "no", "n", "f", "0"}
 
 _SECRET = re.compile(r"(KEY|PASSWORD|SECRET|TOKEN|DSN|URL)S?$")
-# NAME=value as Compose reads it too, but for variables in a value, which stay as they are.
-_ENTRY = re.compile(
-    r"""
-    [^\S\n]*
-    (?:
-        (?:export[^\S\n]+)?
-        (?P<name>[A-Za-z_]\w*)[^\S\n]*=
-        (?:
-            [^\S\n]*'(?P<literal>[^']*)'
-            | [^\S\n]*"(?P<quoted>(?:[^"\\]|\\.)*)"
-            | (?![^\S\n]*['"])(?P<bare>(?:(?!\s\#)[^\n\0])*)
-        )
-    )?
-    [^\S\n]*(?:\#[^\n]*)?
-    (?:\n|\Z)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class UnusableSetting(ImproperlyConfigured):
@@ -178,23 +161,14 @@ def read_file(file: Path) -> dict[str, str]:
             f"ENV_FILE={os.devnull} none."
         ) from None
     variables = {}
-    end = 0
-    while end < len(text):
-        entry = _ENTRY.match(text, end)
-        if entry is None:
-            line = text.count("\n", 0, end) + 1
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
             raise UnusableSetting(
-                f"Line {line} of {file} cannot be read: write NAME=value, with a quote at both "
-                "ends of the value or at none, and # before a comment."
+                f"Line {binding.original.line} of {file} cannot be read: write NAME=value, with a "
+                "quote at both ends of the value or at none, and # before a comment."
             )
-        end = entry.end()
-        name, literal, quoted, bare = entry.group("name", "literal", "quoted", "bare")
-        if quoted is not None:
-            literal = re.sub(
-                r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), quoted, flags=re.DOTALL
-            )
-        if name:
-            variables[name] = bare.strip() if literal is None else literal
+        if binding.key is not None and binding.value is not None:
+            variables[binding.key] = binding.value
     return variables
 
 

@@ -88,14 +88,16 @@ def _parts(
     url: str,
 ) -> tuple[list[tuple[str, int]], str, dict[str, Any], dict[str, str]]:
     """Read a Sentinel URL: the Sentinels, the master's name, and what to say to each kind."""
-    parts = _split(url)
-    user, _, addresses = parts.netloc.rpartition("@")
+    # Several addresses at once are no URL for Python 3.14, where one of them is of IPv6.
+    several, slash, rest = url.removeprefix(SENTINEL_SCHEME).partition("/")
+    parts = _split(f"{SENTINEL_SCHEME}host{slash}{rest}")
+    user, _, addresses = several.rpartition("@")
     username, _, password = user.partition(":")
     master, _, db = parts.path[1:].partition("/")
     options = dict(parse_qsl(parts.query))
     sentinels = []
     for address in addresses.split(","):
-        sentinel = urlsplit(f"//{address.strip()}")
+        sentinel = _split(f"//{address.strip()}")
         if not sentinel.hostname:
             raise ValueError("a Sentinel has no host name")
         sentinels.append((sentinel.hostname, _port(sentinel) or SENTINEL_PORT))

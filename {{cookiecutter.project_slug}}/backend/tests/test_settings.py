@@ -41,6 +41,7 @@ def is_setting(name: str) -> bool:
     return name.isupper() and not name.startswith("_")
 
 
+@pytest.mark.django_db
 def test_production_passes_the_deployment_check(load):
     """What production starts with leaves Django's deployment check nothing to warn of."""
     settings = {name: value for name, value in load().items() if is_setting(name)}
@@ -91,6 +92,7 @@ def test_https(load, https: str):
     assert bool(settings["SECURE_HSTS_SECONDS"]) is is_on
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "name", ["SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"]
 )
@@ -150,7 +152,7 @@ def test_options_of_the_url(load):
 
     assert options == {
         "options": "-c lock_timeout=2500ms -c search_path=a",
-        "connect_timeout": "9",
+        "connect_timeout": 9,
     }
 
 
