@@ -257,8 +257,8 @@ def run_django(step: "Step", python: Path, copy: Path, *arguments: str) -> str:
     temporary.mkdir(exist_ok=True)
     env = environment(REDIS_URL="", **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)))
     if ANSWERS["database"] == "postgresql":
-        # Nobody answers there, so `backend.postgres` starts the server that it brings along.
-        env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+        # Empty, so that `backend.postgres` starts the server that it brings along.
+        env["DATABASE_URL"] = ""
         command = [str(python), "-m", "backend.postgres", *command]
     else:
         env["DATABASE_URL"] = "sqlite:///verify.sqlite3"

