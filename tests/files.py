@@ -11,16 +11,16 @@ ALWAYS = {
         requirements-dev.txt requirements.in requirements.txt
     """,
     ".github": "dependabot.yml",
-    ".github/workflows": "ci.yml",
+    ".github/workflows": "ci.yml template.yml",
     "accounts": """
-        __init__.py admin.py apps.py authentication.py fields.py hashers.py models.py serializers.py
-        signals.py throttles.py tokens.py urls.py views.py
+        __init__.py admin.py apps.py authentication.py checks.py fields.py hashers.py models.py
+        serializers.py signals.py throttles.py tokens.py urls.py views.py
     """,
     "accounts/management": "__init__.py",
     "accounts/management/commands": "__init__.py token.py",
     "accounts/migrations": "0001_user.py __init__.py",
     "accounts/tests": """
-        __init__.py test_admin.py test_fields.py test_me.py test_registration.py test_revocation.py
+        __init__.py test_admin.py test_checks.py test_fields.py test_me.py test_registration.py test_revocation.py
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """

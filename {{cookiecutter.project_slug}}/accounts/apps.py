@@ -9,5 +9,5 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        """Connect the receiver that ends a deleted user's access."""
-        from . import signals  # noqa: F401
+        """Connect the receiver that ends a deleted user's access, and register what to check."""
+        from . import checks, signals  # noqa: F401

@@ -37,7 +37,11 @@ def main(command: list[str]) -> int:
     with explained():
         url = Environment().str("DATABASE_URL")
         if url:
-            connect(database_url.parse(url))
+            database = database_url.parse(url)
+            if database["ENGINE"] == "django.db.backends.postgresql":
+                connect(database)
+            else:
+                print(f"DATABASE_URL names no PostgreSQL: {url}", file=sys.stderr)
             return run(command)
     # Not on standard output, which belongs to the command.
     print(f"DATABASE_URL is empty: the bundled PostgreSQL has its data in {DATA}", file=sys.stderr)
@@ -52,8 +56,6 @@ def connect(database: dict[str, Any]) -> None:
     Raises:
         UnusableSetting: nobody answers, or does not let this user in.
     """
-    if database["ENGINE"] != "django.db.backends.postgresql":
-        return
     said = {name: database[name.upper()] for name in ("host", "port", "user", "password")}
     said |= {"dbname": database["NAME"]}
     try:

@@ -78,12 +78,14 @@ def test_something_else_listens(another: str, capfd):
     assert "secret" not in output.err
 
 
-def test_another_database_is_left_alone(capfd):
-    """A command on SQLite runs as it is."""
+def test_another_database_is_named(capfd):
+    """A command on SQLite runs, and says that it does: its data is not where it should be."""
     with patch.dict(os.environ, {"DATABASE_URL": "sqlite:///db.sqlite3", "ENV_FILE": os.devnull}):
         assert postgres.main([sys.executable, "-c", "print('done')"]) == 0
 
-    assert capfd.readouterr() == ("done\n", "")
+    output = capfd.readouterr()
+    assert output.out == "done\n"
+    assert output.err == "DATABASE_URL names no PostgreSQL: sqlite:///db.sqlite3\n"
 
 
 def test_a_command_is_needed():
