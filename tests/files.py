@@ -20,7 +20,7 @@ ALWAYS = {
     "accounts/management/commands": "__init__.py token.py",
     "accounts/migrations": "0001_user.py __init__.py",
     "accounts/tests": """
-        __init__.py test_admin.py test_checks.py test_fields.py test_me.py test_registration.py test_revocation.py
+        __init__.py test_admin.py test_checks.py test_me.py test_registration.py test_revocation.py
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
@@ -30,9 +30,8 @@ ALWAYS = {
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
-        __init__.py test_database_url.py test_environment.py test_errors.py test_headers.py
-        test_health.py test_local_files.py test_masking.py test_redis_urls.py test_requests.py
-        test_schema.py test_servers.py test_settings.py test_urls.py
+        __init__.py test_errors.py test_headers.py test_health.py test_local_files.py
+        test_masking.py test_requests.py test_schema.py test_settings.py test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
@@ -46,10 +45,9 @@ ALWAYS = {
     "realtime/migrations": "0001_initial.py 0002_ticket.py 0003_connection.py __init__.py",
     "realtime/static/realtime": "client.js",
     "realtime/tests": """
-        __init__.py conftest.py frames_schema.py layers.py sockets.py test_commands.py
-        test_connections.py test_consumers.py test_database.py test_frames.py test_hub.py
-        test_listening.py test_publisher.py test_readme.py test_recheck.py test_server.py
-        test_streams.py test_tickets.py
+        __init__.py conftest.py frames_schema.py sockets.py test_commands.py test_connections.py
+        test_consumers.py test_frames.py test_hub.py test_libraries.py test_recheck.py
+        test_server.py test_streams.py test_tickets.py
     """,
 }
 

@@ -1,24 +1,30 @@
-"""Settings of the test suite: those of production, independent of `.env`, made fast."""
+"""Settings of the test suite: those of production, made fast, whatever the caller has exported.
+
+`TEST_DATABASE_URL` and `TEST_REDIS_URL` name what is there for tests. Nothing else of the caller's
+environment gets here, least of all the database and the Redis that somebody works with.
+"""
 
 import os
+from secrets import token_hex
+from unittest.mock import patch
 
-os.environ.update(
-    ENV_FILE=os.devnull,
-    DEBUG="false",
-    HTTPS="false",
-    SECRET_KEY="only-the-tests-use-this-key-which-is-long-enough-for-them",
-    ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
-    REGISTRATION_OPEN="true",
-)
+ENVIRONMENT = {
+    "ENV_FILE": os.devnull,
+    "HTTPS": "false",
+    "SECRET_KEY": "only-the-tests-use-this-key-which-is-long-enough-for-them",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
 {%- if cookiecutter.database == "postgresql" %}
-# conftest.py starts a server where none answers.
-os.environ.setdefault("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+    # Without one for tests, conftest.py starts a server and puts it in the place of this.
+    "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or "postgres://tests@nowhere.invalid/tests",
 {%- else %}
-os.environ.setdefault("DATABASE_URL", "sqlite:///test.sqlite3")
+    "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or "sqlite:///test.sqlite3",
 {%- endif %}
+    "REDIS_URL": os.environ.get("TEST_REDIS_URL", ""),
+}
 
-from backend.settings import *
-from backend.settings import BASE_DIR, CHANNEL_LAYERS, DATABASES, REDIS_URLS, REST_FRAMEWORK
+with patch.dict(os.environ, ENVIRONMENT, clear=True):
+    from backend.settings import *
+    from backend.settings import BASE_DIR, CHANNEL_LAYERS, DATABASES, REDIS_URLS, REST_FRAMEWORK
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -27,8 +33,11 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"])
 
 if REDIS_URLS:
-    # Processes of pytest-xdist share the Redis, but not the users that the groups are named after.
-    CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = os.environ.get("PYTEST_XDIST_WORKER", "test")
+    # Others may use the Redis too. Processes that a test starts inherit the name of its run; those
+    # of pytest-xdist do not share the users that the groups are named after.
+    run = os.environ.setdefault("TEST_RUN", token_hex(4))
+    prefix = f"test-{run}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = prefix
 
 # Static files straight from the apps, so that nothing has to be collected first.
 STORAGES = {

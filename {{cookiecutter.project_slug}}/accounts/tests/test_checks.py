@@ -15,7 +15,7 @@ def test_an_app_that_was_removed():
 
     assert warning.id == "accounts.W001"
     assert "'polls'" in warning.msg
-    assert "`python manage.py migrate polls zero`" in warning.hint
+    assert "`python manage.py migrate polls zero`" in str(warning.hint)
 
 
 @pytest.mark.django_db

@@ -28,15 +28,14 @@ def test_sign_in(user: User, anonymous: APIClient):
     assert tokens.authenticate(response.data["access"]).user == user
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"password": "a-guess"}, {"username": "nobody"}, {"username": "Ada"}]
-)
-def test_wrong_credentials(user: User, anonymous: APIClient, wrong: dict[str, str]):
+def test_wrong_credentials(user: User, anonymous: APIClient, subtests: pytest.Subtests):
     """The answer is 401 and does not tell a wrong name from a wrong password."""
-    response = post(anonymous, "", **ADA | wrong)
+    for wrong in ({"password": "a-guess"}, {"username": "nobody"}, {"username": "Ada"}):
+        with subtests.test(wrong=wrong):
+            response = post(anonymous, "", **ADA | wrong)
 
-    assert response.status_code == 401
-    assert response.data["detail"] == "No active account found with the given credentials"
+            assert response.status_code == 401
+            assert response.data["detail"] == "No active account found with the given credentials"
 
 
 def test_inactive_users_cannot_sign_in(user: User, anonymous: APIClient):
@@ -47,10 +46,11 @@ def test_inactive_users_cannot_sign_in(user: User, anonymous: APIClient):
     assert post(anonymous, "", **ADA).status_code == 401
 
 
-@pytest.mark.parametrize("username", [["ada"], {"a": 1}, None, "nul\0", "\ud800", ""])
-def test_odd_user_names(db, anonymous: APIClient, username: object):
+def test_odd_user_names(db, anonymous: APIClient, subtests: pytest.Subtests):
     """A user name that is no usable text is a 400."""
-    assert post(anonymous, "", **ADA | {"username": username}).status_code == 400
+    for username in (["ada"], {"a": 1}, None, "nul\0", "\ud800", ""):
+        with subtests.test(username=username):
+            assert post(anonymous, "", **ADA | {"username": username}).status_code == 400
 
 
 def test_a_body_that_is_no_object(db, anonymous: APIClient):
@@ -102,7 +102,7 @@ def test_many_refreshes_at_once(user: User, at_once):
             return False
         return True
 
-    assert at_once(*[rotate] * 8).count(True) == 1
+    assert at_once(*[rotate] * 4).count(True) == 1
 
 
 def test_an_access_token_refreshes_nothing(access_token: str, anonymous: APIClient):
@@ -164,8 +164,9 @@ def test_log_out_twice(user: User, anonymous: APIClient):
     assert tokens.authenticate(new.access).user == user
 
 
-@pytest.mark.parametrize("path", ["refresh/", "blacklist/"])
-@pytest.mark.parametrize("refresh", ["x", "a.b.c", "\ud800", "é.è.ê"])
-def test_malformed_tokens(db, anonymous: APIClient, path: str, refresh: str):
+def test_malformed_tokens(db, anonymous: APIClient, subtests: pytest.Subtests):
     """A token that is none is refused, whatever it is made of."""
-    assert post(anonymous, path, refresh=refresh).status_code in {400, 401}
+    for refresh in ("x", "a.b.c", "\ud800", "é.è.ê"):
+        for path in ("refresh/", "blacklist/"):
+            with subtests.test(refresh=refresh, path=path):
+                assert post(anonymous, path, refresh=refresh).status_code in {400, 401}

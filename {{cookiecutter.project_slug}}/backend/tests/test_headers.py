@@ -36,9 +36,9 @@ def policy(response) -> set[str]:
     return set(re.sub(r"'nonce-[^']+'", "'nonce-…'", value).split("; "))
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
+def test_every_answer(db, client: Client, subtests: pytest.Subtests):
+    """Whatever is answered, no page may frame it, guess its type or use the user's devices."""
+    for path, status in (
         ("/", 302),
         ("/admin/login/", 200),
         ("/api/docs/", 200),
@@ -46,20 +46,18 @@ def policy(response) -> set[str]:
         ("/livez", 200),
         ("/nothing", 404),
         ("/static/admin/css/base.css", 200),
-    ],
-)
-def test_every_answer(db, client: Client, path: str, status: int):
-    """Whatever is answered, no page may frame it, guess its type or use the user's devices."""
-    response = client.get(path)
-    response.close()
+    ):
+        with subtests.test(path=path):
+            response = client.get(path)
+            response.close()
 
-    assert response.status_code == status
-    assert "frame-ancestors 'none'" in policy(response)
-    assert "geolocation=()" in response["Permissions-Policy"]
-    if path != "/livez":  # which is answered before a request is looked at
-        assert response["X-Content-Type-Options"] == "nosniff"
-        assert response["Referrer-Policy"] == "same-origin"
-        assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert response.status_code == status
+            assert "frame-ancestors 'none'" in policy(response)
+            assert "geolocation=()" in response["Permissions-Policy"]
+            if path != "/livez":  # which is answered before a request is looked at
+                assert response["X-Content-Type-Options"] == "nosniff"
+                assert response["Referrer-Policy"] == "same-origin"
+                assert response["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 def test_a_fault(client: Client, monkeypatch):
@@ -78,13 +76,14 @@ def test_a_fault(client: Client, monkeypatch):
     assert "Permissions-Policy" in response
 
 
-@pytest.mark.parametrize("path", ["/api/users/me/", "/api/schema/", "/static/admin/css/base.css"])
-def test_what_is_no_page(db, client: Client, path: str):
+def test_what_is_no_page(db, client: Client, subtests: pytest.Subtests):
     """JSON, the schema and files may load nothing at all."""
-    response = client.get(path)
-    response.close()
+    for path in ("/api/users/me/", "/api/schema/?format=json", "/static/admin/css/base.css"):
+        with subtests.test(path=path):
+            response = client.get(path)
+            response.close()
 
-    assert policy(response) == NOTHING
+            assert policy(response) == NOTHING
 
 
 def test_scripts(db, client: Client):
@@ -95,14 +94,15 @@ def test_scripts(db, client: Client):
     assert policy(response) == PAGE
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/admin/accounts/user/", "/admin/password_change/"])
-def test_admin_pages(admin: Client, path: str):
+def test_admin_pages(admin: Client, subtests: pytest.Subtests):
     """The admin pages load files of this server, and no script or style that stands in a page."""
-    response = admin.get(path)
+    for path in ("/admin/", "/admin/accounts/user/", "/admin/password_change/"):
+        with subtests.test(path=path):
+            response = admin.get(path)
 
-    assert response.status_code == 200
-    assert response["X-Frame-Options"] == "DENY"
-    assert policy(response) == PAGE
+            assert response.status_code == 200
+            assert response["X-Frame-Options"] == "DENY"
+            assert policy(response) == PAGE
 
 
 def test_swagger_ui(db, client: Client):
@@ -183,17 +183,20 @@ def test_cookies(admin: Client, settings, secure: bool):
         assert bool(cookie["secure"]) is secure
 
 
-@pytest.mark.parametrize(
-    ("origin", "allowed"),
-    [("https://app.example.com", True), ("https://example.com", False), ("null", False)],
-)
-def test_other_origins(client: Client, settings, origin: str, allowed: bool):
+def test_other_origins(client: Client, settings, subtests: pytest.Subtests):
     """Pages of the listed origins may use the API, without cookies; those of others may not."""
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
-    asks = {"origin": origin, "access-control-request-method": "GET"}
 
-    response = client.options("/api/users/me/", headers=asks)
+    for origin, allowed in (
+        ("https://app.example.com", True),
+        ("https://example.com", False),
+        ("null", False),
+    ):
+        with subtests.test(origin=origin):
+            asks = {"origin": origin, "access-control-request-method": "GET"}
 
-    assert response.get("Access-Control-Allow-Origin") == (origin if allowed else None)
-    assert "Access-Control-Allow-Credentials" not in response
-    assert client.get("/api/users/me/").get("Access-Control-Allow-Origin") is None
+            response = client.options("/api/users/me/", headers=asks)
+
+            assert response.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+            assert "Access-Control-Allow-Credentials" not in response
+            assert client.get("/api/users/me/").get("Access-Control-Allow-Origin") is None

@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -68,14 +66,3 @@ def test_keeps_what_is_there(project: Path):
     assert local_files.write_missing(project) == ["api.http"]
     assert local_files.write_missing(project) == []
     assert Path(project, ".env").read_text("utf-8") == "DEBUG=off\n"
-
-
-def test_as_a_script(project: Path):
-    """It runs as a script, from any folder and with nothing installed, and says what it wrote."""
-    script = Path(project, "backend", "local_files.py")
-    script.parent.mkdir()
-    script.write_text(Path(local_files.__file__).read_text("utf-8"), "utf-8")
-
-    output = subprocess.check_output([sys.executable, "-I", "-S", script], cwd="/", text=True)
-
-    assert output.split() == ["Wrote", ".env", "Wrote", "api.http"]

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
@@ -10,9 +9,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 from backend.masking import MaskingFilter, mask, scrub
 
 
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
+def test_what_is_masked(subtests: pytest.Subtests):
+    """Values are hidden where their names say that they are secret, and nothing else is."""
+    for text, masked in (
         ("GET /ws/realtime/?token=secret&since=4", "GET /ws/realtime/?token=***&since=4"),
         (
             "GET /ws/realtime/?since=4&ticket=secret HTTP/1.1",
@@ -29,40 +28,15 @@ from backend.masking import MaskingFilter, mask, scrub
         ("b'sessionid=secret; csrftoken=secret'", "b'sessionid=***; csrftoken=***'"),
         ("token_version=3 and a token is here", "token_version=3 and a token is here"),
         ("monkeyjump.example.com", "monkeyjump.example.com"),
-    ],
-)
-def test_what_is_masked(text: str, masked: str):
-    """Values are hidden where their names say that they are secret, and nothing else is."""
-    assert mask(text) == masked
+    ):
+        with subtests.test(text=text):
+            assert mask(text) == masked
 
 
 def test_a_token_anywhere():
     """A JSON Web Token is known by its looks."""
     assert mask(f"odd place: <{AccessToken()}>") == "odd place: <***>"
     assert str(AccessToken()) not in mask(f"/admin/login/?next=%2Fws%2F%3Fx%3D{AccessToken()}")
-
-
-@pytest.mark.parametrize("part", ["-eyJ", "eyJ.", "token ", "a_token", "token=", "bearer,"])
-def test_a_hostile_line_takes_no_longer_than_others(part: str):
-    """What a stranger can bring into the log is searched in one go."""
-    began = time.process_time()
-    mask(part * 4_000)
-    short = time.process_time() - began
-
-    began = time.process_time()
-    mask(part * 40_000)
-
-    assert time.process_time() - began < 40 * short + 0.5
-
-
-def test_a_message_whose_arguments_do_not_fit(caplog):
-    """The caller goes on, and what was meant is masked too."""
-    caplog.handler.addFilter(MaskingFilter())
-
-    logging.getLogger("backend.tests.masking.fit").warning("%s asks", "ada", "token=secret")
-
-    assert "ada" in caplog.text
-    assert "secret" not in caplog.text
 
 
 def test_messages_and_tracebacks():

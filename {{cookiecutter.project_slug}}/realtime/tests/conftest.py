@@ -7,10 +7,6 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection, transaction
 
-from realtime.publisher import publisher
-
-from .layers import UnreliableLayer
-
 
 @pytest.fixture
 def held():
@@ -41,27 +37,15 @@ def held():
 
 @pytest.fixture
 def short_lock_timeout(db):
-    """Let this thread's connection wait for a lock for 0.2 s only."""
+    """Let this thread's connection wait for a lock for 50 ms only."""
     statement = {
-        "sqlite": "PRAGMA busy_timeout = 200",
-        "postgresql": "SET lock_timeout = '200ms'",
+        "sqlite": "PRAGMA busy_timeout = 50",
+        "postgresql": "SET lock_timeout = '50ms'",
     }[connection.vendor]
     with connection.cursor() as cursor:
         cursor.execute(statement)
     yield
     connection.close()
-
-
-@pytest.fixture
-def unreliable_layer(settings):
-    """A channel layer that can be told to lose messages or to fail."""
-    UnreliableLayer.forget()
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "realtime.tests.layers.UnreliableLayer"}}
-    settings.REALTIME_TICK_SECONDS = 0.05
-    # Its thread keeps the layer with which it began.
-    publisher.close()
-    yield UnreliableLayer
-    publisher.close()
 
 
 @pytest.fixture

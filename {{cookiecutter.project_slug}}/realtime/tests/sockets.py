@@ -1,12 +1,14 @@
 """A client of the ASGI application, as the tests use it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from channels.testing import WebsocketCommunicator
 
 from backend.asgi import application
+from realtime.database import in_database
 from realtime.hub import Hub
 from realtime.publisher import layer_is_local
 
@@ -14,6 +16,13 @@ from .frames_schema import check_frame
 
 # Seconds to wait for what must come: generous, since it is only ever spent when a test fails.
 PATIENCE = 10
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a query says that something has come true."""
+    async with asyncio.timeout(PATIENCE):
+        while not await in_database(condition):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 class Client:

@@ -1,7 +1,5 @@
 """The life of a socket: who may open it, what it gets, how it ends."""
 
-import asyncio
-import json
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import tokens
 from backend.asgi import application
-from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer
+from realtime.consumers import MAX_BAD_FRAMES
 from realtime.models import UserEvent, UserStream
 from realtime.notification import anotify_user, notify_user, notify_users
 from realtime.origin import OriginCheck
@@ -115,22 +113,6 @@ async def test_a_client_continues_where_it_was(user, access_token, hub):
     await client.disconnect()
 
 
-async def test_a_second_socket_replays_from_memory(user, access_token, hub):
-    """A position that the tail covers needs no further query for the events."""
-    first = Client(token=access_token)
-    epoch = (await first.ready())["epoch"]
-    for n in range(3):
-        await anotify_user(user.pk, {"n": n})
-        await first.receive()
-    second = Client(token=access_token, since=1, epoch=epoch)
-
-    await second.ready()
-
-    assert [(await second.receive())["seq"] for _ in range(2)] == [2, 3]
-    await first.disconnect()
-    await second.disconnect()
-
-
 async def test_a_long_replay_comes_in_pages(user, access_token, hub, monkeypatch):
     """A replay of several pages has every event once, in order."""
     monkeypatch.setattr("realtime.hub.PAGE_SIZE", 7)
@@ -145,34 +127,32 @@ async def test_a_long_replay_comes_in_pages(user, access_token, hub, monkeypatch
     await client.disconnect()
 
 
-@pytest.mark.parametrize(
-    ("since", "epoch"),
-    [
-        (1, None),
-        (1, str(uuid4())),
-        (1, "nonsense"),
-        ("x", "own"),
-        (-1, "own"),
-        (99, "own"),
-        (0, "own"),
-    ],
-    ids=["no epoch", "other epoch", "bad epoch", "bad since", "negative", "future", "trimmed"],
-)
-async def test_a_position_that_is_gone_leads_to_a_reset(user, access_token, hub, since, epoch):
+async def test_a_position_that_is_gone_leads_to_a_reset(user, access_token, hub, subtests):
     """A client that cannot continue is told so, and from where on it gets everything."""
     await anotify_user(user.pk, {"n": 1})
     await anotify_user(user.pk, {"n": 2})
     await UserStream.objects.filter(pk=user.pk).aupdate(trimmed=1)
-    stream = await UserStream.objects.aget(pk=user.pk)
-    query: dict[str, Any] = {"epoch": str(stream.epoch) if epoch == "own" else epoch}
-    client = Client(token=access_token, since=since, **(query if epoch else {}))
+    own = str((await UserStream.objects.aget(pk=user.pk)).epoch)
 
-    ready, reset = await client.ready(), await client.receive()
+    queries: dict[str, dict[str, Any]] = {
+        "no epoch": {"since": 1},
+        "other epoch": {"since": 1, "epoch": uuid4()},
+        "bad epoch": {"since": 1, "epoch": "nonsense"},
+        "bad since": {"since": "x", "epoch": own},
+        "negative": {"since": -1, "epoch": own},
+        "future": {"since": 99, "epoch": own},
+        "trimmed": {"since": 0, "epoch": own},
+    }
+    for case, query in queries.items():
+        with subtests.test(case):
+            client = Client(token=access_token, **query)
 
-    assert ready["seq"] == 2
-    assert reset == {"type": "realtime.reset", "epoch": str(stream.epoch), "seq": 2}
-    assert await client.silent()
-    await client.disconnect()
+            ready, reset = await client.ready(), await client.receive()
+
+            assert ready["seq"] == 2
+            assert reset == {"type": "realtime.reset", "epoch": own, "seq": 2}
+            assert await client.silent()
+            await client.disconnect()
 
 
 async def test_a_backlog_that_is_too_long_leads_to_a_reset(user, access_token, hub, settings):
@@ -209,14 +189,15 @@ async def test_a_refused_bearer_is_echoed_too(hub):
     assert await client.close_code() == 4401
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", "\ud800".encode("utf-8", "surrogatepass")])
-async def test_a_bad_token_closes_with_4401(token, hub):
+async def test_a_bad_token_closes_with_4401(hub, subtests):
     """The socket is accepted and then closed, so that a browser sees the code."""
-    client = Client(token=token)
+    for token in ("", "nonsense", "\ud800".encode("utf-8", "surrogatepass")):
+        with subtests.test(token=token):
+            client = Client(token=token)
 
-    await client.connect()
+            await client.connect()
 
-    assert await client.close_code() == 4401
+            assert await client.close_code() == 4401
 
 
 async def test_a_refresh_token_is_no_access_token(user, hub):
@@ -302,36 +283,6 @@ async def test_access_that_ends_during_the_connect(
     assert not hub.sockets
 
 
-async def test_access_that_ended_before_the_hub_could_hear(
-    unreliable_layer, no_tick, user, access_token, hub, monkeypatch
-):
-    """The first socket of a process is looked at again once the process hears of logouts."""
-    join = hub._join
-
-    async def log_out_first(feeds):
-        await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
-        await join(feeds)
-
-    monkeypatch.setattr(hub, "_join", log_out_first)
-    client = Client(token=access_token)
-    await client.connect()
-    await client.receive()
-
-    assert await client.close_code() == 4401
-
-
-async def test_word_of_a_logout_that_comes_late(no_tick, user, access_token, hub):
-    """Who has signed in again by then keeps the new socket."""
-    await sync_to_async(user.revoke_access)()
-    client = Client(token=(await sync_to_async(tokens.issue)(user)).access)
-    await client.ready()
-
-    hub.hear({"type": "realtime.revoke", "user": user.pk, "version": user.token_version})
-
-    assert await client.silent()
-    await client.disconnect()
-
-
 async def test_the_tick_closes_sockets_of_users_whose_access_ended(
     quick_tick, user, access_token, hub
 ):
@@ -347,32 +298,43 @@ async def test_the_tick_closes_sockets_of_users_whose_access_ended(
 # Origins and paths
 
 
-@pytest.mark.parametrize("origin", [None, b"http://localhost:3000", b"https://testserver"])
-async def test_own_pages_and_native_clients_may_connect(access_token, hub, origin):
+async def test_own_pages_and_native_clients_may_connect(access_token, hub, subtests):
     """A missing origin is allowed, one of an allowed host too."""
-    headers = [] if origin is None else [(b"origin", origin)]
-    client = Client(token=access_token, headers=headers)
+    for headers in (
+        [],
+        [(b"origin", b"http://localhost:3000")],
+        [(b"origin", b"https://testserver")],
+    ):
+        with subtests.test(headers=headers):
+            client = Client(token=access_token, headers=headers)
 
-    await client.ready()
+            await client.ready()
 
-    await client.disconnect()
+            await client.disconnect()
 
 
-@pytest.mark.parametrize("origin", [b"https://evil.example", b"null", b"localhost.evil.example"])
-async def test_pages_of_others_are_refused_before_the_handshake(access_token, origin):
+async def test_pages_of_others_are_refused_before_the_handshake(access_token, subtests):
     """A page of another site gets 403 and no socket."""
-    communicator = WebsocketCommunicator(
-        application, f"/ws/realtime/?token={access_token}", headers=[(b"origin", origin)]
-    )
+    for origin in (b"https://evil.example", b"null", b"localhost.evil.example"):
+        with subtests.test(origin=origin):
+            communicator = WebsocketCommunicator(
+                application, f"/ws/realtime/?token={access_token}", headers=[(b"origin", origin)]
+            )
 
-    accepted, _ = await communicator.connect(PATIENCE)
+            accepted, _ = await communicator.connect(PATIENCE)
 
-    assert not accepted
+            assert not accepted
 
 
-@pytest.mark.parametrize(
-    ("origin", "may"),
-    [
+def test_which_pages_may_connect(settings, subtests):
+    """A host stands for all schemes and ports, with a dot for subdomains; an origin is exact."""
+    settings.WEBSOCKET_ALLOWED_ORIGINS = [
+        ".example.com",
+        "https://app.example.org:8443",
+        "https://example.net",
+    ]
+
+    for origin, may in (
         ("https://example.com", True),
         ("http://www.example.com:8080", True),
         ("https://example.com.evil.example", False),
@@ -384,27 +346,20 @@ async def test_pages_of_others_are_refused_before_the_handshake(access_token, or
         ("https://www.app.example.org:8443", False),
         ("https://example.net:443", True),
         ("http://example.net", False),
-    ],
-)
-def test_which_pages_may_connect(settings, origin, may):
-    """A host stands for all schemes and ports, with a dot for subdomains; an origin is exact."""
-    settings.WEBSOCKET_ALLOWED_ORIGINS = [
-        ".example.com",
-        "https://app.example.org:8443",
-        "https://example.net",
-    ]
-
-    assert OriginCheck(None).valid_origin(urlparse(origin)) is may
+    ):
+        with subtests.test(origin=origin):
+            assert OriginCheck(None).valid_origin(urlparse(origin)) is may
 
 
-@pytest.mark.parametrize("path", ["/ws/", "/ws/nothing/", "/elsewhere/"])
-async def test_an_unknown_path_closes_with_4404(path):
+async def test_an_unknown_path_closes_with_4404(subtests):
     """There is no traceback, and a browser sees the code."""
-    client = Client(path)
+    for path in ("/ws/", "/ws/nothing/", "/elsewhere/"):
+        with subtests.test(path=path):
+            client = Client(path)
 
-    await client.connect()
+            await client.connect()
 
-    assert await client.close_code() == 4404
+            assert await client.close_code() == 4404
 
 
 # What the client sends
@@ -419,9 +374,12 @@ async def test_a_ping_is_answered(access_token, hub):
     await client.disconnect()
 
 
-@pytest.mark.parametrize(
-    ("frame", "code"),
-    [
+async def test_a_frame_that_cannot_be_used_is_answered(access_token, hub, subtests):
+    """The socket stays open and the client learns what was wrong."""
+    client = Client(token=access_token)
+    await client.ready()
+
+    for frame, code in (
         ("nonsense", "not_json"),
         ("[" * 20_000, "not_json"),
         ("1" * 5_000, "not_json"),
@@ -430,18 +388,13 @@ async def test_a_ping_is_answered(access_token, hub):
         ('{"type": 7}', "no_type"),
         ('{"type": "\\ud800"}', "unknown_type"),
         ('{"type": "realtime.unknown"}', "unknown_type"),
-    ],
-)
-async def test_a_frame_that_cannot_be_used_is_answered(access_token, hub, frame, code):
-    """The socket stays open and the client learns what was wrong."""
-    client = Client(token=access_token)
-    await client.ready()
+    ):
+        with subtests.test(frame=frame[:30]):
+            await client.communicator.send_to(text_data=frame)
 
-    await client.communicator.send_to(text_data=frame)
-
-    answer = await client.receive()
-    assert (answer["type"], answer["code"]) == ("realtime.error", code)
-    assert await client.silent()
+            answer = await client.receive()
+            assert (answer["type"], answer["code"]) == ("realtime.error", code)
+            assert await client.silent()
     await client.disconnect()
 
 
@@ -477,56 +430,3 @@ async def test_a_frame_over_the_limit_closes_with_4413(access_token, hub, settin
     await client.send(type="x" * 100)
 
     assert await client.close_code() == 4413
-
-
-async def test_frames_after_the_end_are_ignored(access_token, hub):
-    """What a client sends on a socket that is being closed changes nothing."""
-    client = Client(token="bad")
-    await client.connect()
-
-    await client.send(type="realtime.ping")
-
-    assert await client.close_code() == 4401
-    assert await client.communicator.receive_nothing()
-
-
-async def test_a_fault_still_cleans_up(access_token, hub, monkeypatch):
-    """A handler that raises leaves no follower behind (channels does not call `disconnect`)."""
-
-    async def fail(self, event):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(RealtimeConsumer, "receive_event", fail)
-    client = Client(token=access_token)
-    await client.ready()
-
-    await client.send(type="x")
-    with pytest.raises(ZeroDivisionError):
-        await client.communicator.wait(PATIENCE)
-
-    assert hub.sockets == set()
-
-
-async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, settings):
-    """On a server without direct writes the queue of a socket is bounded."""
-    settings.REALTIME_BUFFER_BYTES = 1_000
-    stopped = []
-
-    class Stuck(RealtimeConsumer):
-        async def send(self, text_data=None, bytes_data=None, close=False):
-            if "x" in json.loads(text_data):
-                stopped.append(self)
-                await asyncio.sleep(3600)
-            await super().send(text_data)
-
-    client = Client(token=access_token)
-    client.communicator = WebsocketCommunicator(
-        Stuck.as_asgi(), f"/ws/realtime/?token={access_token}"
-    )
-    await client.ready()
-    async with asyncio.timeout(PATIENCE):
-        while not stopped or stopped[0]._close_code is None:
-            await anotify_user(user.pk, {"x": "y" * 600})
-
-    assert stopped[0]._close_code == 4408
-    await client.disconnect()

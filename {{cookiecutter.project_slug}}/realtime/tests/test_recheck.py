@@ -55,25 +55,6 @@ async def test_those_who_may_stay_miss_nothing(no_tick, client, user):
     await client.disconnect()
 
 
-async def test_a_recheck_that_fails_is_repeated(no_tick, hub, client, user, outsiders, monkeypatch):
-    """A database that does not answer at first delays the check, but does not drop it."""
-    monkeypatch.setattr("realtime.hub.READ_RETRY_SECONDS", 0)
-    calls = []
-
-    def fail_at_first(followers):
-        calls.append(followers)
-        if len(calls) < 3:
-            raise ConnectionError("the database restarts")
-        return followers
-
-    outsiders(fail_at_first)
-
-    # Not through the layer, which this process may not have joined yet.
-    hub.hear({"type": "realtime.recheck", "group": UserStream(pk=user.pk).group})
-
-    assert await client.close_code() == 4403
-
-
 async def test_the_tick_finds_outsiders_by_itself(quick_tick, client, outsiders):
     """Where the channel layer lost the word, the next tick closes the socket."""
     outsiders(lambda followers: followers)

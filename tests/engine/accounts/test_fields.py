@@ -1,9 +1,8 @@
 """Fields take their own type and nothing that could be taken for it."""
 
 import pytest
-from rest_framework.exceptions import ValidationError
-
 from accounts.fields import FlagField, NumberField, TextField
+from rest_framework.exceptions import ValidationError
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
-from redis.sentinel import SentinelConnectionPool
-
 from backend.environment import UnusableSetting
 from backend.redis_urls import Pool, layer_host, split
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.sentinel import SentinelConnectionPool
 
 SENTINELS = "redis+sentinel://app:p%40ss@one:26380,two,[::1]:26381/mymaster/3"
 

@@ -1,7 +1,6 @@
 """What `DATABASE_URL` may say."""
 
 import pytest
-
 from backend.database_url import parse
 from backend.environment import UnusableSetting
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-
 from backend.asgi import application
 from realtime.other_servers import Closing
 from realtime.server import cannot_listen
@@ -18,8 +17,10 @@ from realtime.server import cannot_listen
     [
         (
             OSError(errno.EADDRINUSE, ""),
-            "Port 8000 of 127.0.0.1 is taken: stop what listens there, or choose another with "
-            "port=8001",
+            (
+                "Port 8000 of 127.0.0.1 is taken: stop what listens there, or choose another with "
+                "port=8001"
+            ),
         ),
         (
             OSError(errno.EACCES, ""),
@@ -87,7 +88,6 @@ async def test_a_close_while_the_consumer_waits():
 
 async def test_a_consumer_that_is_cancelled():
     """A server that gives up on a consumer ends its wait as well."""
-
     waits = asyncio.Event()
 
     async def receive() -> Any:

@@ -10,9 +10,9 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
-
 from realtime import publisher as module
-from realtime.publisher import PUBLISH_ALL, Drainer, Publisher, send_batch
+from realtime.publisher import Drainer, Publisher, send_batch
+from realtime.tests.test_libraries import Published
 
 
 @pytest.fixture
@@ -292,24 +292,10 @@ def test_a_system_that_does_not_fork_will_do(process_environment):
     subprocess.run([sys.executable, "-c", code], env=process_environment, check=True)
 
 
-class Redis:
-    """Records what a shard would send to Redis."""
-
-    def __init__(self):
-        self.sent = []
-
-    async def publish(self, name, data):
-        self.sent.append((name, data))
-
-    async def eval(self, script, keys, *arguments):
-        assert (script, keys) == (PUBLISH_ALL, 0)
-        self.sent.extend(zip(arguments[::2], arguments[1::2], strict=True))
-
-
 async def test_a_server_that_is_away_keeps_no_other_waiting():
     """A batch reaches the servers that answer, and then reports the one that does not."""
     layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"])
-    away, there = AsyncMock(), Redis()
+    away, there = AsyncMock(), Published()
     away.eval.side_effect = ConnectionError("away")
     for shard, redis in zip(layer._get_layer()._shards, [away, there], strict=True):
         shard._redis = redis
@@ -319,25 +305,5 @@ async def test_a_server_that_is_away_keeps_no_other_waiting():
 
     assert away.eval.await_count == 1
     assert 0 < len(there.sent) < 64
-    for shard in layer._get_layer()._shards:
-        shard._redis = None
-
-
-async def test_a_batch_sends_what_group_send_does():
-    """The private names that `send_batch` uses still mean what they meant."""
-    layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"])
-    hints = [{"group": f"group.{n}", "n": n} for n in range(64)]
-    publics, privates = [Redis(), Redis()], [Redis(), Redis()]
-    for shard, redis in zip(layer._get_layer()._shards, publics, strict=True):
-        shard._redis = redis
-    for hint in hints:
-        await layer.group_send(hint["group"], hint)
-
-    for shard, redis in zip(layer._get_layer()._shards, privates, strict=True):
-        shard._redis = redis
-    await send_batch(layer, hints)
-
-    assert [redis.sent for redis in privates] == [redis.sent for redis in publics]
-    assert all(redis.sent for redis in publics)
     for shard in layer._get_layer()._shards:
         shard._redis = None

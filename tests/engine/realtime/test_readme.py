@@ -4,9 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from django.conf import settings
+
+PROJECT = settings.BASE_DIR
 
 SETTINGS = """
 from backend.settings_test import *
@@ -83,8 +84,8 @@ def test_the_chapters_code_makes_a_durable_stream(tmp_path):
         | {
             "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}",
             "DJANGO_SETTINGS_MODULE": "settings_orders",
-            "DATABASE_URL": f"sqlite:///{tmp_path / 'orders.sqlite3'}",
-            "REDIS_URL": "",
+            "TEST_DATABASE_URL": f"sqlite:///{tmp_path / 'orders.sqlite3'}",
+            "TEST_REDIS_URL": "",
         },
         capture_output=True,
         text=True,

@@ -7,10 +7,8 @@ from unittest.mock import Mock
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
-
 from realtime import database
-
-from .sockets import PATIENCE
+from realtime.tests.sockets import PATIENCE
 
 
 @pytest.mark.parametrize(("seconds", "checks"), [(0, 2), (60, 0)])

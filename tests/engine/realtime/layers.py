@@ -23,6 +23,7 @@ class UnreliableLayer:
         cls.queues, cls.groups, cls.mood, cls.refused = {}, {}, "deliver", 0
 
     async def new_channel(self, prefix: str) -> str:
+        """Make a channel of the running loop."""
         self._fail()
         channel = f"{prefix}{len(self.queues)}"
         self.queues[channel] = (asyncio.get_running_loop(), asyncio.Queue())
@@ -30,28 +31,34 @@ class UnreliableLayer:
         return channel
 
     async def receive(self, channel: str) -> Any:
+        """Wait for a message."""
         return await self.queues[channel][1].get()
 
     async def send(self, channel: str, message: Any) -> None:
+        """Deliver a message, or lose it."""
         self._fail()
         if self.mood == "deliver" and channel in self.queues:
             loop, queue = self.queues[channel]
             loop.call_soon_threadsafe(queue.put_nowait, message)
 
     async def group_add(self, group: str, channel: str) -> None:
+        """Let a channel hear a group."""
         self._fail()
         self.groups.setdefault(group, set()).add(channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
+        """Let a channel hear a group no more."""
         self._fail()
         self.groups[group].discard(channel)
 
     async def group_send(self, group: str, message: Any) -> None:
+        """Send a message to every channel of a group."""
         self._fail()
         for channel in set(self.groups.get(group, ())):
             await self.send(channel, message)
 
     async def flush(self) -> None:
+        """Forget the channels that this layer has made."""
         for channel in self.own:
             self.queues.pop(channel, None)
 

@@ -1,0 +1,3 @@
+"""Fixtures of the project's own tests."""
+
+from realtime.tests.conftest import no_tick  # noqa: F401

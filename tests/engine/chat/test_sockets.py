@@ -1,0 +1,61 @@
+"""The sockets of a room."""
+
+import pytest
+from chat import membership, messages
+from chat.models import Message
+from chat.tests.test_sockets import joined
+from realtime.database import in_database
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("way", ["kick", "leave", "admin"])
+async def test_who_is_no_member_any_more_hears_nothing_more(
+    room, user, access_token, other_user, member, other_token, hub, way
+):
+    """All sockets of the user on the room close with 4403 before the next message is delivered."""
+    ada = await joined(room, access_token)
+    grace = [await joined(room, other_token) for _ in range(2)]
+
+    match way:
+        case "kick":
+            await in_database(membership.kick, room, user, "grace")
+        case "leave":
+            await in_database(membership.leave, room, other_user)
+        case "admin":
+            await in_database(member.delete)
+    await in_database(messages.send, room, user, "she is gone")
+
+    assert [await client.close_code() for client in grace] == [4403, 4403]
+    assert (await ada.receive())["text"] == "she is gone"
+    for client in (ada, *grace):
+        await client.disconnect()
+
+
+async def test_a_message_of_who_was_just_kicked_closes_the_socket(
+    room, member, other_token, no_tick, hub, monkeypatch
+):
+    """Even where no process has heard of the kick yet, nothing can be sent."""
+    grace = await joined(room, other_token)
+    monkeypatch.setattr("realtime.streams.publisher.publish", lambda hints: None)
+    await in_database(member.delete)
+
+    await grace.send(type="chat.message", text="hello?")
+
+    assert await grace.close_code() == 4403
+    assert not await Message.objects.aexists()
+    await grace.disconnect()
+
+
+async def test_a_message_to_a_deleted_room_closes_the_socket(
+    room, access_token, no_tick, hub, monkeypatch
+):
+    """Even where no process has heard of it yet, a room that is gone is said to be so."""
+    ada = await joined(room, access_token)
+    monkeypatch.setattr("realtime.streams.publisher.publish", lambda hints: None)
+    await in_database(room.delete)
+
+    await ada.send(type="chat.message", text="hello?")
+
+    assert await ada.close_code() == 4404
+    await ada.disconnect()

@@ -1,0 +1,21 @@
+"""Fixtures for a channel layer that fails, beside those of the project's own tests."""
+
+import pytest
+from realtime.publisher import publisher
+from realtime.tests.test_hub import stream, unpublished, write  # noqa: F401
+from realtime.tests.test_streams import published  # noqa: F401
+
+from .layers import UnreliableLayer
+
+
+@pytest.fixture
+def unreliable_layer(settings):
+    """A channel layer that can be told to lose messages or to fail."""
+    UnreliableLayer.forget()
+    path = f"{UnreliableLayer.__module__}.{UnreliableLayer.__name__}"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": path}}
+    settings.REALTIME_TICK_SECONDS = 0.05
+    # Its thread keeps the layer with which it began.
+    publisher.close()
+    yield UnreliableLayer
+    publisher.close()

@@ -1,0 +1,113 @@
+"""The life of a socket: who may open it, what it gets, how it ends."""
+
+import asyncio
+import json
+
+import pytest
+from accounts import tokens
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from realtime.consumers import RealtimeConsumer
+from realtime.notification import anotify_user
+from realtime.tests.sockets import PATIENCE, Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_a_second_socket_replays_from_memory(user, access_token, hub):
+    """A position that the tail covers needs no further query for the events."""
+    first = Client(token=access_token)
+    epoch = (await first.ready())["epoch"]
+    for n in range(3):
+        await anotify_user(user.pk, {"n": n})
+        await first.receive()
+    second = Client(token=access_token, since=1, epoch=epoch)
+
+    await second.ready()
+
+    assert [(await second.receive())["seq"] for _ in range(2)] == [2, 3]
+    await first.disconnect()
+    await second.disconnect()
+
+
+async def test_access_that_ended_before_the_hub_could_hear(
+    unreliable_layer, no_tick, user, access_token, hub, monkeypatch
+):
+    """The first socket of a process is looked at again once the process hears of logouts."""
+    join = hub._join
+
+    async def log_out_first(feeds):
+        await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
+        await join(feeds)
+
+    monkeypatch.setattr(hub, "_join", log_out_first)
+    client = Client(token=access_token)
+    await client.connect()
+    await client.receive()
+
+    assert await client.close_code() == 4401
+
+
+async def test_word_of_a_logout_that_comes_late(no_tick, user, access_token, hub):
+    """Who has signed in again by then keeps the new socket."""
+    await sync_to_async(user.revoke_access)()
+    client = Client(token=(await sync_to_async(tokens.issue)(user)).access)
+    await client.ready()
+
+    hub.hear({"type": "realtime.revoke", "user": user.pk, "version": user.token_version})
+
+    assert await client.silent()
+    await client.disconnect()
+
+
+async def test_frames_after_the_end_are_ignored(access_token, hub):
+    """What a client sends on a socket that is being closed changes nothing."""
+    client = Client(token="bad")
+    await client.connect()
+
+    await client.send(type="realtime.ping")
+
+    assert await client.close_code() == 4401
+    assert await client.communicator.receive_nothing()
+
+
+async def test_a_fault_still_cleans_up(access_token, hub, monkeypatch):
+    """A handler that raises leaves no follower behind (channels does not call `disconnect`)."""
+
+    async def fail(self, event):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RealtimeConsumer, "receive_event", fail)
+    client = Client(token=access_token)
+    await client.ready()
+
+    await client.send(type="x")
+    with pytest.raises(ZeroDivisionError):
+        await client.communicator.wait(PATIENCE)
+
+    assert hub.sockets == set()
+
+
+async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, settings):
+    """On a server without direct writes the queue of a socket is bounded."""
+    settings.REALTIME_BUFFER_BYTES = 1_000
+    stopped = []
+
+    class Stuck(RealtimeConsumer):
+        async def send(self, text_data=None, bytes_data=None, close=False):
+            if "x" in json.loads(text_data):
+                stopped.append(self)
+                await asyncio.sleep(3600)
+            await super().send(text_data)
+
+    client = Client(token=access_token)
+    client.communicator = WebsocketCommunicator(
+        Stuck.as_asgi(), f"/ws/realtime/?token={access_token}"
+    )
+    await client.ready()
+    async with asyncio.timeout(PATIENCE):
+        while not stopped or stopped[0]._close_code is None:
+            await anotify_user(user.pk, {"x": "y" * 600})
+
+    assert stopped[0]._close_code == 4408
+    await client.disconnect()
