@@ -31,7 +31,7 @@ HABITS = {
     "WEBSOCKET_ALLOWED_ORIGINS": "https://example.com",
 }
 # May hear and speak on channels of the tests' own, and see no key.
-GUEST = "on >guest resetkeys resetchannels &test-* -@all +@connection +@pubsub +eval"
+GUEST = "on >secret resetkeys resetchannels &test-* -@all +@connection +@pubsub +eval"
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_redis_for_tests_may_hold_what_is_not_theirs(sqlite_project: Path, red
     done = suite(
         sqlite_project,
         "--numprocesses=2",
-        TEST_REDIS_URL=f"redis://guest:guest@127.0.0.1:{redis.port}/0",
+        TEST_REDIS_URL=f"redis://guest:secret@127.0.0.1:{redis.port}/0",
     )
 
     assert_passed(done)
@@ -197,11 +197,11 @@ def test_other_settings_are_refused(sqlite_project: Path, file: Path, settings: 
 
 def test_a_database_for_tests_that_does_not_answer(postgresql_project: Project) -> None:
     """No other one takes its place: the answer is a sentence that names the variable."""
-    url = "postgres://app:hunter2@127.0.0.1:1/app"
+    url = "postgres://app:secret@127.0.0.1:1/app"
 
     done = suite(postgresql_project.folder, TEST_DATABASE_URL=url)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout
     assert "TEST_DATABASE_URL" in done.stdout
-    assert "hunter2" not in done.stdout
+    assert "secret" not in done.stdout
     assert "Traceback" not in done.stdout
