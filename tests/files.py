@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 # folder -> its files
 ALWAYS = {
     ".": """
-        .dockerignore .editorconfig .env .env.example .gitignore .pre-commit-config.yaml Dockerfile
+        .dockerignore .editorconfig .env .env.example .gitignore .pre-commit-config.yaml AGENTS.md
+        Dockerfile
         LICENSE Makefile README.md api.http api.http.example asyncapi.yaml conftest.py
         docker-compose.yml docker-stack.yml manage.py pyproject.toml requirements-dev.in
         requirements-dev.txt requirements.in requirements.txt
