@@ -10,6 +10,7 @@ a Chromium, and looks as it does here with the font Inter (Debian: chromium, fon
 import base64
 import contextlib
 import io
+import json
 import os
 import re
 import socket
@@ -21,11 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocket, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-TOOLS = Path(sys.executable).parent
 PASSWORD = "analytical-engine"
 
 # Pixels of the picture for each of the page; the README shows it at about half of that.
@@ -139,8 +139,9 @@ class Person:
             viewport={"width": width, "height": height},
         )
         self.page = self.context.new_page()
-        self.sockets: list[str] = []
-        self.page.on("websocket", lambda one: self.sockets.append(one.url))
+        # Of each socket, its address and the messages that came over it.
+        self.sockets: list[tuple[str, list[str]]] = []
+        self.page.on("websocket", self._listen)
         self.page.goto("/chat/")
         self.page.get_by_label("Username").fill(name)
         self.page.get_by_label("Password").fill(PASSWORD)
@@ -191,6 +192,17 @@ class Person:
     def texts(self):
         """The messages that the page shows."""
         return self.page.locator("#log .text")
+
+    def _listen(self, connection: WebSocket) -> None:
+        messages: list[str] = []
+        self.sockets.append((connection.url, messages))
+
+        def take(data: str | bytes) -> None:
+            frame = json.loads(data)
+            if frame["type"] == "chat.message":
+                messages.append(frame["text"])
+
+        connection.on("framereceived", take)
 
     def _arrive(self, room: str) -> None:
         expect(self.page.get_by_role("heading", name=room)).to_be_visible()
@@ -273,7 +285,7 @@ def main() -> None:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[int]:
     """Render the defaults into `folder` and serve them; gives the port."""
-    template = [TOOLS / "cookiecutter", ROOT, "--no-input", "--output-dir", folder]
+    template = ["cookiecutter", ROOT, "--no-input", "--output-dir", folder]
     run([*template, "verify_project=false", "project_name=My Realtime Backend"], folder)
     project = folder / "my-realtime-backend"
     run(["make", "install", "migrate"], project)
@@ -317,26 +329,24 @@ def take_resume(browser: Browser, port: int) -> None:
     film.show(1.4, *together)
 
     grace.leave_network()
-    away = ("2", "Grace is offline: her connection is cut.", "away")
-    film.show(1.8, *away)
+    away = "Grace is offline: her connection is cut."
+    film.show(1.8, "2", away, "away")
     said = [text for _, text in BEFORE]
     for number, text in enumerate(MEANWHILE, 1):
-        s = "" if number == 1 else "s"
-        type_and_say(
-            film, ada, text, "2", f"Grace is offline. {number} message{s} meanwhile.", "away"
-        )
+        type_and_say(film, ada, text, "2", away, "away")
         said.append(text)
         wait_for([ada], said)
-        film.show(0.7, "2", f"Grace is offline. {number} message{s} meanwhile.", "away")
+        away = f"Grace is offline. {number} message{'s' if number > 1 else ''} meanwhile."
+        film.show(0.7, "2", away, "away")
     expect(grace.texts).to_have_text([text for _, text in BEFORE])
-    film.show(
-        1.2, "2", "Grace is offline. 3 messages meanwhile. She has seen none of them.", "away"
-    )
+    film.show(1.2, "2", f"{away} She has seen none of them.", "away")
 
     grace.rejoin_network()
     wait_for([ada, grace], said)
-    asked = re.search(r"since=\d+", grace.sockets[-1])[0]
-    replayed = grace.texts.count() - len(BEFORE)
+    address, came = grace.sockets[-1]
+    asked = re.search(r"since=\d+", address)[0]
+    assert came == MEANWHILE, came
+    replayed = len(came)
     back = (
         f"Grace is back and asks for <code>?{asked}</code>: {len(MEANWHILE)} missed,"
         f" {replayed} replayed, in order."
@@ -370,15 +380,15 @@ def wait_for(people, texts: list[str]) -> None:
 
 
 def take_pages(browser: Browser, port: int) -> None:
-    """The chat as a whole, and the pages of the API."""
-    chat = browser.new_page(
+    """The pages of the API."""
+    page = browser.new_page(
         base_url=f"http://127.0.0.1:{port}",
         device_scale_factor=SCALE,
         viewport={"width": 1160, "height": 720},
     )
-    chat.goto("/api/docs/")
-    expect(chat.locator(".opblock").first).to_be_visible()
-    save(chat, "api.png")
+    page.goto("/api/docs/")
+    expect(page.locator(".opblock").first).to_be_visible()
+    save(page, "api.png")
 
 
 def save(page: Page, name: str) -> None:
