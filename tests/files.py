@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 # folder -> its files
 ALWAYS = {
     ".": """
-        .dockerignore .editorconfig .env .env.example .gitignore .pre-commit-config.yaml AGENTS.md
+        .dockerignore .editorconfig .env .env.example .gitattributes .gitignore .pre-commit-config.yaml AGENTS.md
         Dockerfile
         LICENSE Makefile README.md api.http api.http.example asyncapi.yaml conftest.py
         docker-compose.yml docker-stack.yml manage.py pyproject.toml requirements-dev.in

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,23 @@ def test_the_python_version_changes_no_code(tmp_path: Path) -> None:
             "Makefile",
             "pyproject.toml",
         }
+
+
+def test_git_that_converts_line_ends_breaks_nothing(tmp_path: Path) -> None:
+    """With `core.autocrlf=true`, as on Windows, the template and a project of it still run."""
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    clone = tmp_path / "clone"
+    run([*git, "clone", "--quiet", "--config", "core.autocrlf=true", ROOT, clone]).check_returncode()
+    shutil.copy(ROOT / ".gitattributes", clone)
+    run([*git, "rm", "--quiet", "--cached", "-r", "."], cwd=clone).check_returncode()
+    run([*git, "reset", "--quiet", "--hard"], cwd=clone).check_returncode()
+    project = render(tmp_path / "out", template=clone, verify_project=False).project
+    for arguments in (["init"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        run([*git, *arguments], cwd=project).check_returncode()
+    again = tmp_path / "again"
+    run([*git, "clone", "--quiet", "--config", "core.autocrlf=true", project, again])
+    for folder in (clone, project, again):
+        for name in run(["git", "ls-files"], cwd=folder).stdout.splitlines():
+            content = (folder / name.strip('"')).read_bytes()
+            assert b"\0" in content or b"\r\n" not in content, name
+    assert (again / "manage.py").read_text().startswith("#!/usr/bin/env python\n")
