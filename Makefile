@@ -11,7 +11,7 @@ demo := demo/my-realtime-backend
 port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render clean
+.PHONY: help install demo test test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render pictures clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,9 @@ bench: $(installed) ## Measure the rendered backend beside its peers; needs a C 
 
 bench-render: $(installed) ## Time a verified rendering beside cookiecutter-django; peer=path of a copy
 	@$(python) benchmarks/rendering.py $(if $(peer),--peer '$(peer)')
+
+pictures: $(installed) ## Take the README's pictures anew; needs a Chromium and the font Inter
+	@uv run --no-project --with pillow==13.0.0 python docs/pictures.py
 
 clean: ## Delete everything that git ignores
 	@git clean -dfX

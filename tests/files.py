@@ -5,9 +5,9 @@ from pathlib import PurePosixPath
 # folder -> its files
 ALWAYS = {
     ".": """
-        .dockerignore .editorconfig .env .env.example .gitattributes .gitignore .pre-commit-config.yaml AGENTS.md
-        Dockerfile
-        LICENSE Makefile README.md api.http api.http.example asyncapi.yaml conftest.py
+        .dockerignore .editorconfig .env .env.example .gitattributes .gitignore
+        .pre-commit-config.yaml AGENTS.md Dockerfile LICENSE Makefile README.md api.http
+        api.http.example asyncapi.yaml conftest.py
         docker-compose.yml docker-stack.yml manage.py pyproject.toml requirements-dev.in
         requirements-dev.txt requirements.in requirements.txt
     """,
@@ -25,9 +25,9 @@ ALWAYS = {
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py database_url.py environment.py errors.py health.py local_files.py
-        masking.py parsers.py policy.py redis_urls.py requests.py schema.py settings.py
-        settings_test.py urls.py wsgi.py
+        __init__.py asgi.py database_url.py environment.py errors.py health.py installation.py
+        local_files.py masking.py parsers.py policy.py redis_urls.py requests.py schema.py
+        settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """

@@ -11,7 +11,7 @@ import tomllib
 import yaml
 
 from .files import expected_files
-from .template import COMBINATIONS, OPTIONS, PROJECT, TOOLS, files, render, run, title
+from .template import COMBINATIONS, OPTIONS, PROJECT, ROOT, TOOLS, files, render, run, title
 
 
 @pytest.fixture(
@@ -150,7 +150,8 @@ def test_git_that_converts_line_ends_breaks_nothing(tmp_path: Path) -> None:
     """With `core.autocrlf=true`, as on Windows, the template and a project of it still run."""
     git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=a", "-c", "user.email=a@example.com"]
     clone = tmp_path / "clone"
-    run([*git, "clone", "--quiet", "--config", "core.autocrlf=true", ROOT, clone]).check_returncode()
+    converting = ["clone", "--quiet", "--config", "core.autocrlf=true"]
+    run([*git, *converting, ROOT, clone]).check_returncode()
     shutil.copy(ROOT / ".gitattributes", clone)
     run([*git, "rm", "--quiet", "--cached", "-r", "."], cwd=clone).check_returncode()
     run([*git, "reset", "--quiet", "--hard"], cwd=clone).check_returncode()
@@ -158,7 +159,7 @@ def test_git_that_converts_line_ends_breaks_nothing(tmp_path: Path) -> None:
     for arguments in (["init"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
         run([*git, *arguments], cwd=project).check_returncode()
     again = tmp_path / "again"
-    run([*git, "clone", "--quiet", "--config", "core.autocrlf=true", project, again])
+    run([*git, *converting, project, again]).check_returncode()
     for folder in (clone, project, again):
         for name in run(["git", "ls-files"], cwd=folder).stdout.splitlines():
             content = (folder / name.strip('"')).read_bytes()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from .indexes import broken, index, newer, nonsense, without_wheels_of
 from .bare import bare
+from .indexes import broken, index, newer, nonsense, without_wheels_of
 from .template import OPTIONS, PROJECT, ROOT, TOOLS, pythons, render, run
 
 PYTHONS = pythons()

@@ -26,6 +26,7 @@ HARMLESS_IN_TESTS = HARMLESS_IN_TOOLS | {
 }
 # What looks like a secret and is none.
 KNOWN = {
+    "ccb5820ac2d3af0dc0e3f69f4e5ebf86fce7d0b2": "the commit that is version 0.1.0",
     "analytical-engine|compiler-1952|difference-engine|a-guess": "users of the project's tests",
     "^true$": "usable_password, a field of Django's forms",
     "pass-word-9|correct-horse-battery": "users of the template's tests",
