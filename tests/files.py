@@ -32,7 +32,8 @@ ALWAYS = {
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
         __init__.py test_errors.py test_headers.py test_health.py test_local_files.py
-        test_masking.py test_requests.py test_schema.py test_settings.py test_urls.py
+        test_masking.py test_migrations.py test_requests.py test_schema.py test_settings.py
+        test_urls.py
     """,
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py

@@ -3,9 +3,12 @@
 import pytest
 from django.core.cache import caches
 from django.test import Client
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
 from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
 
 from accounts import tokens
 from accounts.models import User
@@ -154,6 +157,24 @@ def test_writes(api: APIClient, other_user: User):
     assert statuses == [200, 200, 200, 429]
     assert [api.get("/api/users/me/").status_code for _ in range(4)] == [200] * 4
     assert other.patch("/api/users/me/", {}).status_code == 200
+
+
+def test_a_view_that_says_nothing_of_it(user: User):
+    """What a view of one's own changes is counted as well, and what it shows is not."""
+
+    class View(APIView):
+        def get(self, request: Request) -> Response:
+            return Response()
+
+        post = get
+
+    def ask(method: str) -> int:
+        request = APIRequestFactory().generic(method, "/")
+        force_authenticate(request, user)
+        return View.as_view()(request).status_code
+
+    assert [ask("POST") for _ in range(4)] == [200, 200, 200, 429]
+    assert [ask("GET") for _ in range(4)] == [200] * 4
 
 
 def test_without_redis(user: User, anonymous: APIClient, settings, caplog):

@@ -188,10 +188,10 @@ def test_owners_who_leave_at_once_leave_an_owner(at_once, user, other_user, thir
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_held_room_is_busy(other_api, room, short_lock_timeout, held):
+def test_a_held_room_is_busy(other_api, room, member, short_lock_timeout, held):
     """Who has to wait for the room's row too long is told to try again."""
     with held(lambda: Room.objects.select_for_update().get(pk=room.pk)):
-        response = other_api.post(url(room, "join"))
+        response = other_api.post(url(room, "leave"))
 
     assert response.status_code == 503
     assert response["Retry-After"] == "1"
