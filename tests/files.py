@@ -35,6 +35,8 @@ ALWAYS = {
         test_masking.py test_migrations.py test_requests.py test_schema.py test_settings.py
         test_urls.py
     """,
+    "backend/tests/management": "__init__.py",
+    "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
         __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
         listening.py metrics.py models.py notification.py origin.py other_servers.py publisher.py

@@ -1,5 +1,6 @@
 """Fixtures that the tests of every app share, and what the tests may touch."""
 
+import gc
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,6 @@ from django.db import connection, connections
 {%- if cookiecutter.database == "postgresql" %}
 from django.db.utils import Error
 {%- endif %}
-from django.test import override_settings
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -29,21 +29,6 @@ from realtime import database
 from realtime.hub import Hub
 
 SETTINGS = "backend.settings_test"
-
-
-class KeptTables:
-    """A database router that leaves the permissions and content types alone once they are made.
-
-    After a transactional test Django empties every table and makes these anew from the models: the
-    same ones, in nine tenths of the time.
-    """
-
-    def allow_migrate(
-        self, db: str, app_label: str, model_name: str | None = None, **hints: Any
-    ) -> bool | None:
-        """Keep them from being emptied and made; say nothing of others."""
-        kept = {("auth", "permission"), ("contenttypes", "contenttype")}
-        return False if (app_label, model_name) in kept else None
 
 
 def pytest_configure() -> None:
@@ -71,12 +56,15 @@ def pytest_configure() -> None:
 {%- endif %}
 
 
+def pytest_collection_finish() -> None:
+    """Keep what has been imported from being looked through, again and again, for what is gone."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def database_of_the_session(django_db_setup: None) -> Iterator[None]:
-    """Keep what need not be made twice; close all threads' connections, asgiref's too, at the end,
-    before the database is dropped."""
-    with override_settings(DATABASE_ROUTERS=[KeptTables()]):
-        yield
+    """The database of all tests; the connections of other threads, asgiref's too, close first."""
+    yield
     database.close()
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 

@@ -24,7 +24,17 @@ ENVIRONMENT = {
 
 with patch.dict(os.environ, ENVIRONMENT, clear=True):
     from backend.settings import *
-    from backend.settings import BASE_DIR, CHANNEL_LAYERS, DATABASES, REDIS_URLS, REST_FRAMEWORK
+    from backend.settings import (
+        BASE_DIR,
+        CHANNEL_LAYERS,
+        DATABASES,
+        INSTALLED_APPS,
+        REDIS_URLS,
+        REST_FRAMEWORK,
+    )
+
+# It has the command that empties the database.
+INSTALLED_APPS = [*INSTALLED_APPS, "backend.tests"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

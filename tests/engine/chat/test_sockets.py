@@ -1,5 +1,7 @@
 """The sockets of a room."""
 
+from uuid import uuid4
+
 import pytest
 from chat import membership, messages
 from chat.models import Message
@@ -58,4 +60,38 @@ async def test_a_message_to_a_deleted_room_closes_the_socket(
     await ada.send(type="chat.message", text="hello?")
 
     assert await ada.close_code() == 4404
+    await ada.disconnect()
+
+
+async def test_a_message_that_is_sent_again_is_delivered_once(room, access_token, hub):
+    """A repeated client_id is neither stored nor delivered a second time."""
+    ada = await joined(room, access_token)
+    client_id = str(uuid4())
+
+    for _ in range(2):
+        await ada.send(type="chat.message", text="hello", client_id=client_id)
+
+    assert (await ada.receive())["seq"] == 1
+    assert await ada.silent()
+    await ada.disconnect()
+
+
+async def test_sockets_on_other_rooms_stay_open(room, user, other_user, member, other_token, hub):
+    """Being kicked from one room changes nothing in another."""
+    other_room = await in_database(membership.create_room, other_user, "Hers")
+    grace = await joined(other_room, other_token)
+
+    await in_database(membership.kick, room, user, "grace")
+
+    assert await grace.silent()
+    await grace.disconnect()
+
+
+async def test_an_unknown_type_is_answered(room, access_token, hub):
+    """A room has no use for other frames, and says so."""
+    ada = await joined(room, access_token)
+
+    await ada.send(type="chat.dance")
+
+    assert (await ada.receive())["code"] == "unknown_type"
     await ada.disconnect()

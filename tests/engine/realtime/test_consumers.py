@@ -7,7 +7,8 @@ import pytest
 from accounts import tokens
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
-from realtime.consumers import RealtimeConsumer
+from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer
+from realtime.models import UserStream
 from realtime.notification import anotify_user
 from realtime.tests.sockets import PATIENCE, Client
 
@@ -111,3 +112,83 @@ async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, sett
 
     assert stopped[0]._close_code == 4408
     await client.disconnect()
+
+
+async def test_a_long_replay_comes_in_pages(user, access_token, hub, monkeypatch):
+    """A replay of several pages has every event once, in order."""
+    monkeypatch.setattr("realtime.hub.PAGE_SIZE", 7)
+    epoch = str((await UserStream.objects.acreate(user=user)).epoch)
+    for n in range(20):
+        await anotify_user(user.pk, {"n": n})
+    client = Client(token=access_token, since=0, epoch=epoch)
+
+    await client.ready()
+
+    assert [(await client.receive())["seq"] for _ in range(20)] == list(range(1, 21))
+    await client.disconnect()
+
+
+async def test_a_refused_bearer_is_echoed_too(hub):
+    """A browser fails a handshake whose subprotocol is not answered, and would see no code."""
+    client = Client(subprotocols=["bearer"])
+
+    assert await client.connect() == "bearer"
+    assert await client.close_code() == 4401
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_access_that_ends_during_the_connect(
+    no_tick, user, access_token, hub, monkeypatch, when
+):
+    """A token that was good when it was checked opens nothing once its user has logged out."""
+    enter = hub.connections.enter
+
+    async def log_out_as_well(*args):
+        if when == "before":  # and said so when nobody was there to hear it
+            await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
+        admitted = await enter(*args)
+        if when == "after":
+            await sync_to_async(user.revoke_access)()
+        return admitted
+
+    monkeypatch.setattr(hub.connections, "enter", log_out_as_well)
+    client = Client(token=access_token)
+    await client.connect()
+
+    assert await client.close_code() == 4401
+    await client.disconnect()
+    assert not hub.sockets
+
+
+async def test_binary_frames_are_answered(access_token, hub):
+    """Frames are text."""
+    client = Client(token=access_token)
+    await client.ready()
+
+    await client.communicator.send_to(bytes_data=b"\0")
+
+    assert (await client.receive())["code"] == "not_text"
+    await client.disconnect()
+
+
+async def test_a_client_that_only_sends_nonsense_is_cut_off(access_token, hub):
+    """Many unusable frames in a row close with 4400."""
+    client = Client(token=access_token)
+    await client.ready()
+
+    for _ in range(MAX_BAD_FRAMES):
+        await client.send(type="nonsense")
+        await client.receive()
+
+    assert await client.close_code() == 4400
+
+
+async def test_a_frame_over_the_limit_closes_with_4413(access_token, hub, settings):
+    """On a server without a limit of its own the consumer has one."""
+    settings.REALTIME_MAX_FRAME_BYTES = 100
+    client = Client(token=access_token)
+    await client.ready()
+
+    await client.send(type="x" * 100)
+
+    assert await client.close_code() == 4413

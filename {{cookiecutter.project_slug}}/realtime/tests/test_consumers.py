@@ -14,7 +14,6 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import tokens
 from backend.asgi import application
-from realtime.consumers import MAX_BAD_FRAMES
 from realtime.models import UserEvent, UserStream
 from realtime.notification import anotify_user, notify_user, notify_users
 from realtime.origin import OriginCheck
@@ -113,20 +112,6 @@ async def test_a_client_continues_where_it_was(user, access_token, hub):
     await client.disconnect()
 
 
-async def test_a_long_replay_comes_in_pages(user, access_token, hub, monkeypatch):
-    """A replay of several pages has every event once, in order."""
-    monkeypatch.setattr("realtime.hub.PAGE_SIZE", 7)
-    epoch = str((await UserStream.objects.acreate(user=user)).epoch)
-    for n in range(20):
-        await anotify_user(user.pk, {"n": n})
-    client = Client(token=access_token, since=0, epoch=epoch)
-
-    await client.ready()
-
-    assert [(await client.receive())["seq"] for _ in range(20)] == list(range(1, 21))
-    await client.disconnect()
-
-
 async def test_a_position_that_is_gone_leads_to_a_reset(user, access_token, hub, subtests):
     """A client that cannot continue is told so, and from where on it gets everything."""
     await anotify_user(user.pk, {"n": 1})
@@ -179,14 +164,6 @@ async def test_a_bearer_subprotocol_authenticates(access_token, hub):
     assert await client.connect() == "bearer"
     assert (await client.receive())["type"] == "realtime.ready"
     await client.disconnect()
-
-
-async def test_a_refused_bearer_is_echoed_too(hub):
-    """A browser fails a handshake whose subprotocol is not answered, and would see no code."""
-    client = Client(subprotocols=["bearer"])
-
-    assert await client.connect() == "bearer"
-    assert await client.close_code() == 4401
 
 
 async def test_a_bad_token_closes_with_4401(hub, subtests):
@@ -257,30 +234,6 @@ async def test_logout_closes_the_users_sockets(no_tick, user, other_user, access
     assert await mine.close_code() == 4401
     assert await theirs.silent()
     await theirs.disconnect()
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_access_that_ends_during_the_connect(
-    no_tick, user, access_token, hub, monkeypatch, when
-):
-    """A token that was good when it was checked opens nothing once its user has logged out."""
-    enter = hub.connections.enter
-
-    async def log_out_as_well(*args):
-        if when == "before":  # and said so when nobody was there to hear it
-            await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
-        admitted = await enter(*args)
-        if when == "after":
-            await sync_to_async(user.revoke_access)()
-        return admitted
-
-    monkeypatch.setattr(hub.connections, "enter", log_out_as_well)
-    client = Client(token=access_token)
-    await client.connect()
-
-    assert await client.close_code() == 4401
-    await client.disconnect()
-    assert not hub.sockets
 
 
 async def test_the_tick_closes_sockets_of_users_whose_access_ended(
@@ -396,37 +349,3 @@ async def test_a_frame_that_cannot_be_used_is_answered(access_token, hub, subtes
             assert (answer["type"], answer["code"]) == ("realtime.error", code)
             assert await client.silent()
     await client.disconnect()
-
-
-async def test_binary_frames_are_answered(access_token, hub):
-    """Frames are text."""
-    client = Client(token=access_token)
-    await client.ready()
-
-    await client.communicator.send_to(bytes_data=b"\0")
-
-    assert (await client.receive())["code"] == "not_text"
-    await client.disconnect()
-
-
-async def test_a_client_that_only_sends_nonsense_is_cut_off(access_token, hub):
-    """Many unusable frames in a row close with 4400."""
-    client = Client(token=access_token)
-    await client.ready()
-
-    for _ in range(MAX_BAD_FRAMES):
-        await client.send(type="nonsense")
-        await client.receive()
-
-    assert await client.close_code() == 4400
-
-
-async def test_a_frame_over_the_limit_closes_with_4413(access_token, hub, settings):
-    """On a server without a limit of its own the consumer has one."""
-    settings.REALTIME_MAX_FRAME_BYTES = 100
-    client = Client(token=access_token)
-    await client.ready()
-
-    await client.send(type="x" * 100)
-
-    assert await client.close_code() == 4413
