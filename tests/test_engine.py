@@ -8,6 +8,7 @@ beside its own tests, whose fixtures they use. The Pythons of this machine take 
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,11 @@ def test_the_engine(
     if answers == FUNCTIONAL[0]:
         options = ["--cov", "--cov-fail-under=95"]
 
-    done = run([python, "-m", "pytest", "-q", *options], cwd=project, env=environment(tmp_path))
+    # A pytest of root closes its folder to others when it starts, also to the PostgreSQL that
+    # another one has running there as another user: each has a folder of its own.
+    with tempfile.TemporaryDirectory(prefix="engine-") as temporary:
+        env = environment(tmp_path, TMPDIR=temporary)
+        done = run([python, "-m", "pytest", "-q", *options], cwd=project, env=env)
 
     assert done.returncode == 0, done.stdout
     assert re.search(r"^\d{3,} passed", done.stdout, re.MULTILINE), done.stdout
