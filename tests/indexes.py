@@ -5,9 +5,10 @@ import io
 import json
 import os
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
@@ -17,6 +18,26 @@ REAL = (
     or os.environ.get("UV_DEFAULT_INDEX")
     or "https://pypi.org/simple"
 )
+
+
+def page(name: str) -> dict:
+    """Return what the real index says of a project, with patience.
+
+    Raises:
+        OSError: there is no such project, or no answer in the end.
+    """
+    request = Request(f"{REAL.rstrip('/')}/{name}/", headers={"Accept": JSON})
+    for pause in (1, 2, 4):
+        with suppress(OSError):
+            return fetched(request)
+        time.sleep(pause)
+    return fetched(request)
+
+
+def fetched(request: Request) -> dict:
+    """Return the JSON that answers a request."""
+    with urlopen(request, timeout=60) as answer:  # nosec B310: of the package index
+        return json.load(answer)
 
 
 class Index:
@@ -34,9 +55,7 @@ class Index:
         name = path.strip("/").rpartition("/")[2]
         if path.startswith("/files/"):
             return "application/octet-stream", self.files[name]
-        request = Request(f"{REAL.rstrip('/')}/{name}/", headers={"Accept": JSON})
-        with urlopen(request, timeout=60) as real:  # nosec B310: of the package index
-            changed = self.change(self, json.load(real))
+        changed = self.change(self, page(name))
         if isinstance(changed, bytes):
             return "text/html", changed
         return JSON, json.dumps(changed).encode()

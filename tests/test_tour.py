@@ -205,7 +205,7 @@ def test_the_projects_first_minute(tmp_path: Path) -> None:
         daily = re.findall(r"(?m)^    docker compose exec -T wsgi (python manage.py .*)", readme)
         assert len(daily) == 2
         for command in daily:
-            reader.type(f".venv/bin/python -m backend.postgres .venv/bin/{command}")
+            reader.type(f".venv/bin/{command}")
 
 
 @pytest.mark.parametrize("database", OPTIONS["database"])
@@ -222,11 +222,10 @@ def test_the_first_minute_without_make(database: str, tmp_path: Path) -> None:
     for command in commands:
         reader.type(command)
     with reader.serving(serve):
-        before = ".venv/bin/python -m backend.postgres " if database == "postgresql" else ""
         for command in (
             "createsuperuser --no-input --username alice --email a@example.com",
             "token alice",
             'notify alice \'{"message": "hi"}\'',
         ):
             variables = f"DJANGO_SUPERUSER_PASSWORD={PASSWORD} "
-            reader.type(f"{variables}{before}.venv/bin/python manage.py {command}")
+            reader.type(f"{variables}.venv/bin/python manage.py {command}")

@@ -118,10 +118,8 @@ def change(project: Path, env: dict, **answers: object) -> None:
 
 def manage(project: Path, env: dict, code: str) -> str:
     """Run Python in the project, on its database, and return what it prints."""
-    command = [".venv/bin/python"]
-    if (project / "backend/postgres.py").exists():
-        command += ["-m", "backend.postgres", ".venv/bin/python"]
-    done = run([*command, "manage.py", "shell", "--no-imports", "-c", code], cwd=project, env=env)
+    command = [".venv/bin/python", "manage.py", "shell", "--no-imports", "-c", code]
+    done = run(command, cwd=project, env=env)
     assert done.returncode == 0, done.stdout
     return (done.stdout.strip().splitlines() or [""])[-1]
 

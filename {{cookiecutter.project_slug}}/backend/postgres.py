@@ -30,6 +30,12 @@ DATA = BASE_DIR / ".postgres"
 CONNECT_TIMEOUT_SECONDS = 5
 
 
+def is_needed() -> bool:
+    """Return whether this is development and no database is named, as `.env` has it at first."""
+    environment = Environment()
+    return environment.bool("DEBUG") and not environment.str("DATABASE_URL")
+
+
 def main(command: list[str]) -> int:
     """Run `command` with a DATABASE_URL that answers and return its exit status."""
     if not command:
