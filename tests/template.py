@@ -81,16 +81,8 @@ def render(folder: Path, *flags: str, template: Path = ROOT, env: dict | None = 
     None in it removes. Nothing reaches the home folder of whoever runs the tests.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        TOOLS / "python",
-        "-m",
-        "cookiecutter",
-        template,
-        "--no-input",
-        "--output-dir",
-        folder,
-        *flags,
-    ]
+    command = [TOOLS / "python", "-m", "cookiecutter", template, "--no-input"]
+    command += ["--output-dir", folder, *flags]
     command += [f"{name}={answer}" for name, answer in answers.items()]
     done = run(command, env=environment(folder, **env or {}))
     slugs = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
