@@ -55,7 +55,13 @@ class Reader:
 
     def type(self, text: str) -> str:
         """Run commands to their end, and give their output."""
-        done = subprocess.run(
+        done = self.run(text)
+        assert done.returncode == 0, f"{text}\n{done.stdout}"
+        return done.stdout
+
+    def run(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run commands to their end, whatever it is."""
+        return subprocess.run(
             self.command(text),
             cwd=self.folder,
             env=self.env,
@@ -65,8 +71,6 @@ class Reader:
             text=True,
             timeout=PATIENCE_SECONDS,
         )
-        assert done.returncode == 0, f"{text}\n{done.stdout}"
-        return done.stdout
 
     def terminal(self, text: str) -> pexpect.spawn:
         """Run a command that somebody watches and answers."""
@@ -161,6 +165,12 @@ def test_the_five_minute_tour(tmp_path: Path) -> None:
         socket = reader.terminal(again.replace("…", position["epoch"]))
         frame(socket, event.replace('"seq":1', '"seq":2'))
         socket.close(force=True)
+
+        # A second one finds the port taken; what another project exports is not its settings.
+        done = reader.run("DJANGO_SETTINGS_MODULE=shop.settings make run port=8000")
+        assert done.returncode == 2
+        assert f"Port {reader.port} of 127.0.0.1 is taken" in done.stdout
+        assert "Traceback" not in done.stdout
 
         for path in re.findall(r"http://127.0.0.1:8000(/\w[\w/]*)", readme):
             url = f"http://127.0.0.1:{reader.port}{path}"
