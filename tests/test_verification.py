@@ -57,6 +57,12 @@ def test_the_suite_has_run_on_the_chosen_python(rendered: CompletedProcess) -> N
     assert int(count[1]) > 100
 
 
+def test_nothing_of_the_verification_is_left(rendered: CompletedProcess) -> None:
+    """Tests and checks ran elsewhere: no database, no caches."""
+    left = {path.name for path in rendered.project.iterdir()}
+    assert not {"db.sqlite3", "verify.sqlite3", ".postgres", ".pytest_cache", ".coverage"} & left
+
+
 def test_the_project_is_usable_at_once(rendered: CompletedProcess) -> None:
     """Nothing is left to install, and the development settings are in place."""
     assert run(["make", "--question", "install"], cwd=rendered.project).returncode == 0
@@ -84,12 +90,6 @@ def test_secrets_stay_out_of_the_replay_file(rendered: CompletedProcess) -> None
     assert replayed
     assert json.loads(replayed[0])["cookiecutter"]["database"] == rendered.answers["database"]
     assert not [secret for secret in secrets if any(secret in text for text in replayed)]
-
-
-def test_nothing_of_the_verification_is_left(rendered: CompletedProcess) -> None:
-    """Tests and checks ran elsewhere: no database, no caches."""
-    left = {path.name for path in rendered.project.iterdir()}
-    assert not {"db.sqlite3", "verify.sqlite3", ".postgres", ".pytest_cache", ".coverage"} & left
 
 
 def test_lint_and_types_are_clean(rendered: CompletedProcess) -> None:
