@@ -11,7 +11,7 @@ demo := demo/my-realtime-backend
 port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-template test-faults test-machines test-newest test-docker lint format lock bench bench-render pictures clean
+.PHONY: help install demo test test-fast test-template test-faults test-changes test-machines test-newest test-docker lint format lock bench bench-render pictures clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,10 +38,14 @@ test-fast: $(installed) lint ## Check the documents, and render, verify and look
 		--numprocesses auto --dist loadgroup -k "documents or sqlite-use_chat-use_nginx-3.13" $(args)
 
 test-template: $(installed) ## Render every combination of answers and use the results; args="-k name" narrows
-	@pytest --numprocesses auto --dist loadgroup --ignore tests/faults --ignore tests/docker --ignore tests/machines $(args)
+	@pytest --numprocesses auto --dist loadgroup --ignore tests/faults \
+		--ignore tests/changes --ignore tests/docker --ignore tests/machines $(args)
 
 test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
+
+test-changes: $(installed) ## Break projects, and update them: what their users do, or their tests should notice
+	@pytest tests/changes --numprocesses auto --dist loadgroup $(args)
 
 test-machines: $(installed) ## Do the first minute on fresh machines: containers, or the Pythons of this one
 	@pytest tests/machines --numprocesses 2 $(args)

@@ -13,6 +13,9 @@ from .template import CACHES, PROJECT, QUESTIONS, ROOT, python_with, pythons, re
 
 __all__ = ["pytest_configure", "pytest_terminal_summary"]
 
+# Projects of tests start hundreds of times: what Python compiles is kept, whatever the caller says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Every pytest of root closes its own folder to others when it starts, also to the PostgreSQL that a
 # rendered project has running there as another user. So each run has a folder of its own.
 TEMPORARY = None

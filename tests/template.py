@@ -68,8 +68,8 @@ def python_with(lock: Path) -> Path:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not (venv / "complete").exists():
             run([TOOLS / "uv", "venv", "--clear", "--python", executable, venv]).check_returncode()
-            install = [TOOLS / "uv", "pip", "install", "--python", venv / "bin/python"]
-            run([*install, "--require-hashes", "-r", lock]).check_returncode()
+            install = [TOOLS / "uv", "pip", "sync", "--python", venv / "bin/python"]
+            run([*install, "--require-hashes", "--compile-bytecode", lock]).check_returncode()
             (venv / "complete").touch()
     return venv / "bin" / "python"
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .template import environment, python_with, render, run
+from ..template import environment, python_with, render, run
 
 APPS = ("accounts", "backend", "chat", "realtime")
 
@@ -417,7 +417,7 @@ class Project:
         return run(command, cwd=self.folder, env=self.environment)
 
     def test_with(self, mutation: Mutation) -> CompletedProcess[str]:
-        """Run its tests with a mutation, beginning with those of the app that has it."""
+        """Run its tests with a mutation, beginning with those that are nearest to it."""
         path = self.folder / mutation.file
         text = path.read_text("utf-8")
         assert text.count(mutation.old) == 1, f"{mutation.file} does not have {mutation.old!r} once"
@@ -427,8 +427,10 @@ class Project:
             path.write_text(text.replace(mutation.old, mutation.new), "utf-8")
             # As nothing else is: what is compiled of it is known by its time and size.
             os.utime(path, times=(time.time() + 10,) * 2)
-            first = Path(mutation.file).parts[0]
-            return self.test(first, *(app for app in APPS if app != first))
+            app, *_, name = Path(mutation.file).parts
+            first = Path(app, "tests", f"test_{name}")
+            modules = [str(first)] if (self.folder / first).exists() else []
+            return self.test(*modules, app, *(other for other in APPS if other != app))
         finally:
             whole.replace(path)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .template import (
+from ..template import (
     CACHES,
     FUNCTIONAL,
     PROJECT,
