@@ -31,7 +31,7 @@ demo: $(installed) ## Render the defaults into demo/, verify, and serve on http:
 	@echo "  make -C $(demo) notify user=demo data='{\"message\": \"Hello\"}'"; echo
 	@exec $(MAKE) --no-print-directory -C $(demo) run port=$(port)
 
-test: lint test-template test-faults ## Check everything: lint, every combination of answers, faults
+test: lint test-template test-faults ## Run lint, test-template and test-faults
 
 test-fast: $(installed) lint ## Check the documents, and render, verify and look at the defaults: for daily work
 	@pytest tests/test_documents.py tests/test_combinations.py tests/test_verification.py \

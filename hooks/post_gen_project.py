@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 # Text of any kind arrives here as data: JSON within a string literal.
 ANSWERS = json.loads({{cookiecutter | tojson | tojson}})  # noqa: F821
 
-# Cruft renders into temporary folders to compare them: only the files themselves matter there.
+# Under cruft only the files matter: what it renders to compare is deleted again.
 UNDER_CRUFT = "_commit" in ANSWERS and "_output_dir" not in ANSWERS
 
 # Path in the project -> whether the answers keep it.
@@ -40,9 +41,10 @@ KEPT = {
     "nginx.conf": ANSWERS["use_nginx"],
 }
 
-VERIFY = "make install test"
-
 PROJECT = Path.cwd()
+# Where the project is, and what verifies it.
+VERIFY = f"cd {shlex.quote(str(PROJECT))} && make install test"
+
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 PROGRESS = Progress(
     SpinnerColumn("line"),
@@ -153,14 +155,18 @@ def finish() -> None:
         except BaseException:
             stop()
             raise
-    CONSOLE.print(f"7  ready: cd {PROJECT} && make run   (`make help` lists the rest)")
+    folder = shlex.quote(str(PROJECT))
+    CONSOLE.print(f"7  ready: cd {folder} && make run   (`make help` lists the rest)")
 
 
 def prune(step: "Step") -> str:
     """Delete what the answers leave out."""
     left_out = [path for path, kept in KEPT.items() if not kept]
     for path in map(Path, left_out):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return f"left out {', '.join(left_out) or 'nothing'}"
 
 
@@ -230,7 +236,7 @@ def install(venv: Path, step: "Step") -> str:
         output = step.run([*command, "--venv", str(venv)], PROJECT, dict(os.environ))
     except Failed as failure:
         # Locks are tried before they are published; this machine or its package index is not.
-        raise Unverified(f"{failure}, for a reason that this machine knows") from failure
+        raise Unverified(f"{failure}; the output above says why") from failure
     return output.strip().splitlines()[-1]
 
 

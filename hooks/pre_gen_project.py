@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # Text of any kind arrives here as data: JSON within a string literal.
@@ -31,7 +32,7 @@ CHOICES = {
 # Written with a space between, since Cookiecutter renders this file too.
 DELIMITERS = [pair.replace(" ", "") for pair in ("{ {", "{ %", "{ #")]
 
-# What these would hide: the project's own packages, and what its pyproject.toml must not be named.
+# Names of packages that the project has or needs.
 TAKEN = {"backend", "chat", "realtime", "accounts", "django", "channels", "test"}
 RESERVED_ON_WINDOWS = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 
@@ -60,10 +61,6 @@ def main() -> None:
 
 def refuse_old_cookiecutter() -> None:
     """Refuse a Cookiecutter that would misread the answers."""
-    try:
-        from importlib.metadata import PackageNotFoundError, version
-    except ImportError:  # before Python 3.8
-        refuse("this template needs Cookiecutter 2.7 or later, on Python 3.10 or later.")
     try:
         found = version("cookiecutter")
     except PackageNotFoundError:

@@ -35,7 +35,7 @@ NO_NETWORK = {
     "UV_NO_CACHE": "1",
 }
 
-UNVERIFIED = "the project is there, but unverified; `make install test` verifies it.\n"
+UNVERIFIED = " && make install test` verifies it.\n"
 
 # A single test covers too little of the code.
 VERIFY = ["make", "install", "test", "args=--no-cov"]
@@ -198,7 +198,7 @@ def test_what_ends_cookiecutter_ends_all_that_it_started(
     process.send_signal(stop)
     # The output ends when the last process that could write to it has ended.
     output, _ = process.communicate(timeout=60)
-    assert b"unverified; `make install test` verifies it" in output
+    assert UNVERIFIED.strip().encode() in output
     for pid in running.read_text().split():
         until(lambda pid=pid: not alive(int(pid)))
     assert (tmp_path / "my-realtime-backend" / "manage.py").exists()

@@ -1,4 +1,4 @@
-"""What the environment says, and `.env` where it says nothing, read by what a setting takes.
+"""Reads settings from the environment, and from `.env` what the environment lacks.
 
 A value that is empty counts as not set. One that cannot be used is refused in a sentence with the
 name of the setting, what it takes, and the value where that is no secret.

@@ -143,7 +143,7 @@ def find_python(chosen: str, uv: str | None) -> tuple[str, str]:
             if executable:
                 return version, executable
             if found:
-                lacks = f" without {needs}" if found == version else ""
+                lacks = f", but lacks one of {needs}" if found == version else ""
                 passed_over.append(f"{' '.join(command)} is {found}{lacks}")
     if uv:
         print(f"No Python {chosen} is on this machine: uv fetches it", flush=True)
@@ -198,9 +198,13 @@ def locked_uv(python: str, lock: Path, scratch: Path) -> tuple[str, dict[str, st
     """
     locked = re.compile(r"^uv==(?:.*\\\n)*.*", re.MULTILINE)
     # Where the lock is of what runs in production, the one beside it has uv.
-    texts = (path.read_text("utf-8") for path in (lock, lock.parent / "requirements-dev.txt"))
+    for path in (lock, lock.parent / "requirements-dev.txt"):
+        if found := locked.search(path.read_text("utf-8")):
+            break
+    else:
+        raise Failed("no uv is on PATH, and no lock names one: install uv")
     requirement = scratch / "uv.txt"
-    requirement.write_text(next(filter(None, map(locked.search, texts)))[0] + "\n", "utf-8")
+    requirement.write_text(f"{found[0]}\n", "utf-8")
     tools = scratch / "tools"
     run([python, "-m", "venv", str(tools)], environment())
     folder = tools / ("Scripts" if os.name == "nt" else "bin")
@@ -243,7 +247,7 @@ def environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if KEPT.fullmatch(name) or not WITHHELD.fullmatch(name)
     }
-    if "UV_CACHE_DIR" not in passed_on and not keeps_what_was_fetched():
+    if "UV_CACHE_DIR" not in passed_on and not make_cache_folder():
         passed_on["UV_NO_CACHE"] = "1"
     return passed_on | {"PYTHONUTF8": "1"}
 
@@ -256,8 +260,8 @@ def home() -> Path:
         return Path(os.sep)
 
 
-def keeps_what_was_fetched() -> bool:
-    """Whether there is room for uv's cache in the home."""
+def make_cache_folder() -> bool:
+    """Make the folder of uv's cache in the home; False where it cannot be written to."""
     cache = home() / ".cache"
     try:
         cache.mkdir(parents=True, exist_ok=True)
