@@ -48,7 +48,7 @@ test-changes: $(installed) ## Break projects, and update them: what their users 
 	@pytest tests/changes --numprocesses auto --dist loadgroup $(args)
 
 test-machines: $(installed) ## Do the first minute on fresh machines: containers, or the Pythons of this one
-	@pytest tests/machines --numprocesses 2 $(args)
+	@pytest tests/machines --numprocesses auto $(args)
 
 test-newest: $(installed) ## Run the rendered suite on the newest Django, with warnings as errors
 	@rm -rf .cache/newest

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from .bare import bare
-from .indexes import broken, index, newer, nonsense, without_wheels_of
-from .template import OPTIONS, PROJECT, ROOT, TOOLS, pythons, render, run
+from ..bare import bare
+from ..indexes import broken, index, newer, nonsense, without_wheels_of
+from ..template import OPTIONS, PROJECT, ROOT, TOOLS, pythons, render, run
 
 PYTHONS = pythons()
 NEWEST, PYTHON = next(iter(PYTHONS.items()))

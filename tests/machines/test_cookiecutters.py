@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .template import QUESTIONS, ROOT, TOOLS, environment, pythons, render, run
+from ..template import QUESTIONS, ROOT, TOOLS, environment, pythons, render, run
 
 OLD = ["1.7.3", "2.1.1", "2.4.0", "2.6.0"]
 KNOWN = [name for name in QUESTIONS if not name.startswith("_")]
