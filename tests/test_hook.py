@@ -140,8 +140,6 @@ def test_an_odd_machine_is_no_fault_of_the_template(
 @pytest.mark.parametrize(
     "fault",
     [
-        "raise OSError(28, 'No space left on device')",
-        "raise OSError(30, 'Read-only file system')",
         "raise MemoryError",
         "import os, signal; os.killpg(0, signal.SIGKILL)",
     ],
@@ -176,7 +174,7 @@ def test_a_full_disk_leaves_the_project_unverified(small: Path, tmp_path: Path) 
     assert ".venv" not in kept.splitlines()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
 def test_what_ends_cookiecutter_ends_all_that_it_started(
     stop: signal.Signals, small: Path, tmp_path: Path
 ) -> None:
