@@ -275,8 +275,8 @@ MUTATIONS = [
     Mutation(
         "a socket outlives its token",
         "realtime/consumers.py",
-        "loop.call_later(max(0.0, seconds), self.end, NOT_AUTHENTICATED)",
-        "loop.call_later(max(3600.0, seconds), self.end, NOT_AUTHENTICATED)",
+        "loop.call_later(max(0.0, seconds), self.end, CloseCode.NOT_AUTHENTICATED)",
+        "loop.call_later(max(3600.0, seconds), self.end, CloseCode.NOT_AUTHENTICATED)",
     ),
     Mutation(
         "a fresh token of somebody else is taken",
@@ -310,7 +310,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a stopping server closes with another code",
-        "realtime/server.py",
+        "realtime/close_codes.py",
         "GOING_AWAY = 4412",
         "GOING_AWAY = 4410",
     ),

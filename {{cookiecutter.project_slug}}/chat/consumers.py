@@ -6,9 +6,9 @@ from typing import Any
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 
 from realtime import streams
+from realtime.close_codes import CloseCode
 from realtime.consumers import BadFrame, Refused, StreamConsumer
 from realtime.database import in_database
-from realtime.hub import NO_SUCH_STREAM, NOT_ALLOWED
 
 from . import messages
 from .models import Room
@@ -25,9 +25,9 @@ class ChatConsumer(StreamConsumer):
         slug = self.scope["url_route"]["kwargs"]["slug"]
         room = Room.objects.seen_by(self.user).filter(slug=slug).first()
         if room is None:
-            raise Refused(NO_SUCH_STREAM)
+            raise Refused(CloseCode.NO_SUCH_STREAM)
         if room.role is None:
-            raise Refused(NOT_ALLOWED)
+            raise Refused(CloseCode.NOT_ALLOWED)
         self.room = room
         return room
 
@@ -54,6 +54,6 @@ class ChatConsumer(StreamConsumer):
         except ValidationError as error:
             raise BadFrame("invalid_message", json.dumps(error.detail)) from error
         except PermissionDenied:
-            self.end(NOT_ALLOWED)
+            self.end(CloseCode.NOT_ALLOWED)
         except NotFound:
-            self.end(NO_SUCH_STREAM)
+            self.end(CloseCode.NO_SUCH_STREAM)

@@ -20,18 +20,15 @@ from accounts.models import User
 from accounts.tokens import Access, InvalidToken, authenticate
 
 from . import tickets
+from .close_codes import CloseCode
 from .database import in_database
 from .frames import Frame, encode
-from .hub import NO_SUCH_STREAM, NOT_AUTHENTICATED, Hub, Subscription, reset_frame
+from .hub import Hub, Subscription, reset_frame
 from .models import Stream, UserStream
 from .streams import StreamBusy
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_FRAMES = 4400
-READS_TOO_SLOWLY = 4408
-FRAME_TOO_LARGE = 4413
-TOO_MANY_SOCKETS = 4429
 # Unusable frames in a row after which the server gives up on a client.
 MAX_BAD_FRAMES = 10
 # Seconds between two looks at how much of a replay the client has read.
@@ -41,7 +38,7 @@ DRAIN_POLL_SECONDS = 0.02
 class Refused(Exception):
     """The user may not open this socket; carries the close code."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: CloseCode) -> None:
         super().__init__(f"refused with close code {code}")
         self.code = code
 
@@ -97,7 +94,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._writer: asyncio.Task[None] | None = None
-        self._close_code: int | None = None
+        self._close_code: CloseCode | None = None
         self._bad_frames = 0
         self._hub: Hub | None = None
         self._subscription: Subscription | None = None
@@ -125,9 +122,9 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             # Before `enter` looks at the token once more: what ends it from then on, the hub hears.
             hub.sockets.add(self)
             if not await hub.connections.enter(self, self.user.pk, self.token_version, stream):
-                raise Refused(TOO_MANY_SOCKETS)
+                raise Refused(CloseCode.TOO_MANY)
         except InvalidToken:
-            self.end(NOT_AUTHENTICATED)
+            self.end(CloseCode.NOT_AUTHENTICATED)
             return
         except Refused as refused:
             self.end(refused.code)
@@ -157,7 +154,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             code = error.code if isinstance(error, BadFrame) else "busy"
             self._send_frame(type="realtime.error", code=code, detail=str(error))
             if self._bad_frames >= MAX_BAD_FRAMES:
-                self.end(UNUSABLE_FRAMES)
+                self.end(CloseCode.UNUSABLE_FRAMES)
 
     # What the hub needs of a connection
 
@@ -174,13 +171,13 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             return
         if self._queued_bytes + len(wire) > settings.REALTIME_BUFFER_BYTES and self._queue:
             self._queue.clear()
-            self.end(READS_TOO_SLOWLY)
+            self.end(CloseCode.READS_TOO_SLOWLY)
             return
         self._queue.extend(frames)
         self._queued_bytes += len(wire)
         self._ensure_writer()
 
-    def end(self, code: int) -> None:
+    def end(self, code: CloseCode) -> None:
         """Close with a code once everything that is queued has been sent."""
         if self._close_code is None:
             self._close_code = code
@@ -213,13 +210,13 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             self._expiry.cancel()
         seconds = (access.expires_at - timezone.now()).total_seconds()
         loop = asyncio.get_running_loop()
-        self._expiry = loop.call_later(max(0.0, seconds), self.end, NOT_AUTHENTICATED)
+        self._expiry = loop.call_later(max(0.0, seconds), self.end, CloseCode.NOT_AUTHENTICATED)
 
     async def _receive(self, text: str | None) -> None:
         if text is None:
             raise BadFrame("not_text", "frames are text: one JSON object each")
         if len(text) > settings.REALTIME_MAX_FRAME_BYTES:
-            self.end(FRAME_TOO_LARGE)
+            self.end(CloseCode.FRAME_TOO_LARGE)
             return
         try:
             event = json.loads(text)
@@ -243,7 +240,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             if access.user.pk != self.user.pk:
                 raise InvalidToken("it is another user's")
         except InvalidToken:
-            self.end(NOT_AUTHENTICATED)
+            self.end(CloseCode.NOT_AUTHENTICATED)
             return
         self._keep_until(access)
         self._send_frame(type="realtime.authenticated", expires_at=access.expires_at)
@@ -268,7 +265,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queued_bytes = 0
         self._writer = None
         if self._close_code is not None:
-            await self.close(code=self._close_code)
+            await self.close(code=self._close_code.value)
 
     def _clean_up(self) -> None:
         for task in (self._replay, self._writer):
@@ -303,7 +300,7 @@ class UnknownPathConsumer(AsyncWebsocketConsumer):
         """Say that there is nothing here."""
         offered = self.scope.get("subprotocols", [])
         await self.accept(subprotocol="bearer" if "bearer" in offered else None)
-        await self.close(code=NO_SUCH_STREAM)
+        await self.close(code=CloseCode.NO_SUCH_STREAM.value)
 
 
 def _asked_position(query: dict[str, list[str]]) -> tuple[int | None, str | None]:

@@ -26,6 +26,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from . import listening, streams
+from .close_codes import CloseCode
 from .connections import Connections
 from .database import in_database
 from .frames import Frame, encode
@@ -54,10 +55,6 @@ LAYER_TIMEOUT_SECONDS = 2.0
 # Probes that may stay unanswered before the connection to the layer is made anew.
 MISSED_PROBES = 2
 
-NOT_AUTHENTICATED = 4401
-NOT_ALLOWED = 4403
-NO_SUCH_STREAM = 4404
-
 
 class Socket(Protocol):
     """What the hub needs of a connection."""
@@ -68,7 +65,7 @@ class Socket(Protocol):
     def write(self, frames: Sequence[Frame], wire: bytes) -> None:
         """Send frames now or queue them; `wire` holds the same frames, joined and encoded."""
 
-    def end(self, code: int) -> None:
+    def end(self, code: CloseCode) -> None:
         """Close the connection soon, with a close code."""
 
     async def drained(self) -> None:
@@ -181,7 +178,7 @@ class Hub:
         """Close the local sockets of a user whose access tokens before `version`, or all, ended."""
         for socket in list(self.sockets):
             if socket.user_id == user_id and (version is None or socket.token_version < version):
-                socket.end(NOT_AUTHENTICATED)
+                socket.end(CloseCode.NOT_AUTHENTICATED)
 
     # Hints
 
@@ -290,7 +287,7 @@ class Hub:
         versions = await in_database(_token_versions, users) if users else {}
         for socket in list(self.sockets):
             if socket.user_id in users and versions.get(socket.user_id) != socket.token_version:
-                socket.end(NOT_AUTHENTICATED)
+                socket.end(CloseCode.NOT_AUTHENTICATED)
 
     async def _check_followers(self, feeds: Collection["Feed"]) -> None:
         """Close the sockets of users who may not follow their stream, had the layer not said so."""
@@ -467,12 +464,12 @@ class Feed:
         """Close the followers among these pairs of a stream's key and a user's id."""
         for socket in list(self.followers):
             if (self.stream.pk, socket.user_id) in outsiders:
-                socket.end(NOT_ALLOWED)
+                socket.end(CloseCode.NOT_ALLOWED)
 
     def vanish(self) -> None:
         """Close every follower, since the stream is gone."""
         for socket in list(self.followers):
-            socket.end(NO_SUCH_STREAM)
+            socket.end(CloseCode.NO_SUCH_STREAM)
 
     def after(self, seq: int) -> list[Frame] | None:
         """Give the frames after a position, or nothing if the tail does not reach back so far."""
@@ -651,7 +648,7 @@ class Subscription:
                 await asyncio.sleep(READ_RETRY_SECONDS)
                 continue
             if position is None:
-                self.socket.end(NO_SUCH_STREAM)
+                self.socket.end(CloseCode.NO_SUCH_STREAM)
                 return
             if position.epoch != self.epoch:
                 feed.doubt()

@@ -28,14 +28,11 @@ from django.conf import settings
 from twisted.internet import defer, tcp
 
 from . import metrics
+from .close_codes import CloseCode
 
 # Not __name__, which is __main__ where this module is the command.
 logger = logging.getLogger("realtime.server")
 
-READS_TOO_SLOWLY = 4408
-GOING_AWAY = 4412
-FRAME_TOO_LARGE = 4413
-TOO_MANY_FRAMES = 4429
 BODY_TOO_LARGE = b'{"detail": "The body of the request is too large."}'
 # Seconds that a client has to answer a close frame before its connection is dropped.
 CLOSE_TIMEOUT_SECONDS = 5
@@ -86,7 +83,7 @@ class WebSocketProtocol(DaphneProtocol):
         if transport.dataBuffer or transport._tempDataBuffer:
             # Daphne buffers without a bound (https://github.com/django/daphne/issues/170).
             if self.buffered_bytes() + len(wire) > settings.REALTIME_BUFFER_BYTES:
-                self.cut_off(READS_TOO_SLOWLY, "reads too slowly")
+                self.cut_off(CloseCode.READS_TOO_SLOWLY, "reads too slowly")
             else:
                 transport.write(wire)
             return True
@@ -111,10 +108,10 @@ class WebSocketProtocol(DaphneProtocol):
 
     # Limits: what Daphne lacks
 
-    def cut_off(self, code: int, reason: str) -> None:
+    def cut_off(self, code: CloseCode, reason: str) -> None:
         """Close behind what is buffered; a client that does not read that far is dropped."""
         logger.warning("the socket of %s %s: closed with %s", self.peer, reason, code)
-        self.sendClose(code=code)
+        self.sendClose(code=code.value)
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802
         """Refuse handshakes while the server stops, and count frames from here on."""
@@ -140,13 +137,13 @@ class WebSocketProtocol(DaphneProtocol):
         self._frames_counted_at = now
         self._frames_left = min(self._frames_left + refill, settings.REALTIME_FRAMES_BURST) - 1
         if self._frames_left < 0 and self.state == self.STATE_OPEN:
-            self.cut_off(TOO_MANY_FRAMES, "sends too many frames")
+            self.cut_off(CloseCode.TOO_MANY, "sends too many frames")
         super().onFrameBegin()
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802
         """Answer a ping, unless the client leaves the answers unread."""
         if self.buffered_bytes() > settings.REALTIME_BUFFER_BYTES:
-            self.cut_off(READS_TOO_SLOWLY, "reads too slowly")
+            self.cut_off(CloseCode.READS_TOO_SLOWLY, "reads too slowly")
         else:
             super().onPing(payload)
 
@@ -173,7 +170,7 @@ class WebSocketProtocol(DaphneProtocol):
         # autobahn drops the connection, so that the client would not learn why.
         self.failedByMe = True
         if self.state == self.STATE_OPEN:
-            self.cut_off(FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
+            self.cut_off(CloseCode.FRAME_TOO_LARGE, "sent a frame over REALTIME_MAX_FRAME_BYTES")
 
 
 class Request(DaphneRequest):
@@ -270,7 +267,7 @@ class Server(DaphneServer):
                 applications.append(application)
             if isinstance(protocol, WebSocketProtocol):
                 if protocol.state == protocol.STATE_OPEN:
-                    protocol.sendClose(code=GOING_AWAY)
+                    protocol.sendClose(code=CloseCode.GOING_AWAY.value)
                 elif protocol.state == protocol.STATE_CONNECTING:
                     protocol.dropConnection(abort=True)
         if applications:
