@@ -38,8 +38,8 @@ ALWAYS = {
     "backend/tests/management": "__init__.py",
     "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
-        __init__.py admin.py apps.py connections.py consumers.py database.py frames.py hub.py
-        listening.py metrics.py models.py notification.py origin.py other_servers.py publisher.py
+        __init__.py admin.py apps.py bus.py close_codes.py consumers.py database.py feed.py frames.py hub.py
+        metrics.py models.py notification.py origin.py other_servers.py presence.py
         retention.py routing.py serializers.py server.py streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",

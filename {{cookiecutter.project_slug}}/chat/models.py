@@ -70,8 +70,8 @@ class Room(Stream):
                 streams.signal(cls, room.pk, payload)
 
     @classmethod
-    def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
-        """Give those of the followers who are no members, or no longer, of a room that exists."""
+    def without_access(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
+        """Return those of the followers who are no members, or no longer, of a room that exists."""
         rooms, users = {room for room, _ in followers}, {user for _, user in followers}
         members = Member.objects.filter(room__in=rooms, user__in=users)
         outside = set(followers) - set(members.values_list("room_id", "user_id"))

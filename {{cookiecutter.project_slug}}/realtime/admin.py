@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .connections import living_since
+from .presence import living_since
 from .models import Connection, UserEvent, UserStream
 
 

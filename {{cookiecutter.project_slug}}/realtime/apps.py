@@ -19,8 +19,12 @@ class RealtimeConfig(AppConfig):
 
 
 def _close_sockets(user_id: int, token_version: int | None, **kwargs: Any) -> None:
-    from .hub import CONTROL_GROUP
-    from .publisher import publisher
+    from .bus import EVERYONE, Revoke, publisher
 
-    hint = {"type": "realtime.revoke", "group": CONTROL_GROUP}
-    publisher.publish([hint | {"user": user_id, "version": token_version}])
+    message: Revoke = {
+        "type": "realtime.revoke",
+        "group": EVERYONE,
+        "user": user_id,
+        "version": token_version,
+    }
+    publisher.publish([message])

@@ -22,8 +22,9 @@ from accounts.tokens import Access, InvalidToken, authenticate
 from . import tickets
 from .close_codes import CloseCode
 from .database import in_database
+from .feed import Subscription
 from .frames import Frame, encode
-from .hub import Hub, Subscription, reset_frame
+from .hub import Hub, TooManySockets
 from .models import Stream, UserStream
 from .streams import StreamBusy
 
@@ -98,7 +99,6 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._bad_frames = 0
         self._hub: Hub | None = None
         self._subscription: Subscription | None = None
-        self._replay: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         try:
             while True:
@@ -118,31 +118,27 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         try:
             access, stream = await in_database(self._open, query)
-            hub = self._hub = Hub.current()
-            # Before `enter` looks at the token once more: what ends it from then on, the hub hears.
-            hub.sockets.add(self)
-            if not await hub.connections.enter(self, self.user.pk, self.token_version, stream):
-                raise Refused(CloseCode.TOO_MANY)
+            self._hub = Hub.current()
+            subscription = self._subscription = await self._hub.join(self, stream)
         except InvalidToken:
             self.end(CloseCode.NOT_AUTHENTICATED)
+            return
+        except TooManySockets:
+            self.end(CloseCode.TOO_MANY)
             return
         except Refused as refused:
             self.end(refused.code)
             return
         self._keep_until(access)
-        subscription = self._subscription = hub.follow(self, stream)
-        subscription.start(*_asked_position(query))
+        if "since" in query:
+            subscription.ask(*_asked_position(query))
         self._send_frame(
             type="realtime.ready",
             epoch=subscription.epoch,
             seq=subscription.seq,
             expires_at=access.expires_at,
         )
-        if subscription.needs_reset:
-            frame = reset_frame(subscription.epoch, subscription.seq)
-            self.write([frame], frame.wire)
-        if not subscription.join_live():
-            self._replay = hub.spawn(subscription.replay())
+        subscription.start()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Use one frame of the client; one that cannot be used is answered, not fatal."""
@@ -182,6 +178,10 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         if self._close_code is None:
             self._close_code = code
             self._ensure_writer()
+
+    def end_subscription(self, subscription: Subscription, code: CloseCode) -> None:
+        """Close: this socket has one subscription, and no use without it."""
+        self.end(code)
 
     async def drained(self) -> None:
         """Wait until at most half of what the client may leave unread is buffered."""
@@ -268,15 +268,14 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             await self.close(code=self._close_code.value)
 
     def _clean_up(self) -> None:
-        for task in (self._replay, self._writer):
-            if task is not None:
-                task.cancel()
+        if self._writer is not None:
+            self._writer.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._hub is not None:
-            self._hub.sockets.discard(self)
         if self._subscription is not None:
             self._subscription.stop()
+        if self._hub is not None:
+            self._hub.leave(self)
 
 
 class RealtimeConsumer(StreamConsumer):
@@ -303,10 +302,8 @@ class UnknownPathConsumer(AsyncWebsocketConsumer):
         await self.close(code=CloseCode.NO_SUCH_STREAM.value)
 
 
-def _asked_position(query: dict[str, list[str]]) -> tuple[int | None, str | None]:
+def _asked_position(query: dict[str, list[str]]) -> tuple[int, str | None]:
     """Read `since` and `epoch`; what cannot be read leads to a reset, never to a silent gap."""
-    if "since" not in query:
-        return None, None
     try:
         return int(query["since"][0]), str(UUID(query.get("epoch", [""])[0]))
     except ValueError:

@@ -1,7 +1,9 @@
 """What goes over the wire: the payload contract, and each event encoded exactly once."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,14 +20,58 @@ _nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Frame:
-    """One event as its subscribers receive it: the JSON text and the same as a WebSocket frame."""
+    """One event as its subscribers receive it: a WebSocket frame with the JSON text."""
 
-    __slots__ = ("seq", "text", "wire")
+    __slots__ = ("_named", "seq", "wire")
 
     def __init__(self, text: str, seq: int | None = None) -> None:
         self.seq = seq
-        self.text = text
         self.wire = text_frame(text.encode())
+        self._named: tuple[str, Frame] | None = None
+
+    @property
+    def text(self) -> str:
+        """The JSON text, for servers that make frames themselves."""
+        header = {126: 4, 127: 10}.get(self.wire[1], 2)
+        return self.wire[header:].decode()
+
+    def named(self, name: str | None) -> "Frame":
+        """Return the frame for who has subscribed by name: with `stream`, made once."""
+        if name is None:
+            return self
+        if self._named is None or self._named[0] != name:
+            self._named = (name, Frame(f'{self.text[:-1]},"stream":{encode(name)}}}', self.seq))
+        return self._named[1]
+
+
+class Tail:
+    """The latest frames of all feeds of a process, for subscriptions that start a little behind."""
+
+    def __init__(self, size: int, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep at most `size` bytes of frames, and none for longer than so many seconds."""
+        self._size = size
+        self._seconds = seconds
+        self._loop = loop
+        self._bytes = 0
+        self._frames: deque[tuple[float, deque[Frame], Frame]] = deque()
+
+    def add(self, frames: deque[Frame], frame: Frame) -> None:
+        """Append a frame to those of its feed."""
+        frames.append(frame)
+        self._frames.append((self._loop.time(), frames, frame))
+        self._bytes += len(frame.wire)
+        if self._bytes > self._size:
+            self.trim()
+
+    def trim(self) -> None:
+        """Let go of what is too much or too old."""
+        oldest = self._loop.time() - self._seconds
+        while self._frames and (self._bytes > self._size or self._frames[0][0] < oldest):
+            _, frames, frame = self._frames.popleft()
+            self._bytes -= len(frame.wire)
+            # A feed that has started over has let go of it already.
+            if frames and frames[0] is frame:
+                frames.popleft()
 
 
 def text_frame(data: bytes) -> bytes:
@@ -38,8 +84,18 @@ def text_frame(data: bytes) -> bytes:
     return b"\x81\x7f" + length.to_bytes(8, "big") + data
 
 
-def encode(payload: Mapping[str, Any]) -> str:
-    """Give the JSON text of a payload; dates, UUIDs and decimals become strings."""
+def join(frames: Sequence[Frame]) -> bytes:
+    """Return the bytes of frames that leave together."""
+    return frames[0].wire if len(frames) == 1 else b"".join(frame.wire for frame in frames)
+
+
+def reset_frame(epoch: str, seq: int) -> Frame:
+    """Return the frame that tells a client to refetch over REST and carry on from `seq`."""
+    return Frame(encode({"type": "realtime.reset", "epoch": epoch, "seq": seq}))
+
+
+def encode(payload: Mapping[str, Any] | str) -> str:
+    """Return the JSON text of a payload; dates, UUIDs and decimals become strings."""
     return _encode(payload)
 
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, start_http_server
 
-from .publisher import publisher
+from .bus import publisher
 
 SOCKETS = Gauge("realtime_sockets", "Sockets that are open.")
 CLOSED = Counter("realtime_closed", "Sockets that the server has closed, by close code.", ["code"])

@@ -44,8 +44,8 @@ class Stream(models.Model):
         return sorted(set(pks) - set(streams.filter(pk__in=pks).values_list("pk", flat=True)))
 
     @classmethod
-    def outsiders(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
-        """Give those of the followers who may not follow their stream any more.
+    def without_access(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:
+        """Return those of the followers who may not follow their stream any more.
 
         A subclass whose access can be withdrawn answers this, with one query for all, and calls
         `realtime.streams.recheck` where it withdraws access.
@@ -54,6 +54,11 @@ class Stream(models.Model):
             followers: pairs of a stream's key and a user's id.
         """
         return ()
+
+    @classmethod
+    def can_lose_access(cls) -> bool:
+        """Return whether `without_access` has to be asked."""
+        return cls.without_access.__func__ is not Stream.without_access.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def announce_presence(cls, changes: Collection[tuple[Any, int, bool]]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 from autobahn.websocket.types import ConnectionDeny
+from channels.routing import get_default_application
 from daphne import http_protocol
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import WebRequest as DaphneRequest
@@ -278,7 +279,7 @@ class Server(DaphneServer):
         # Models can be imported only once Django is set up.
         from .hub import Hub
 
-        await Hub.current().connections.close()
+        await Hub.current().sessions.close()
         logger.info("stopped after %s connections had ended", len(applications))
 
     def _count_sockets(self) -> int:
@@ -325,15 +326,14 @@ def cannot_listen(error: Exception, address: str, port: int, choose: str) -> str
 
 
 def main(arguments: list[str]) -> None:
-    """Serve `backend.asgi` until SIGTERM or SIGINT."""
+    """Serve the settings' ASGI_APPLICATION until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m realtime.server", description=main.__doc__)
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="TCP port to listen on")
     options = parser.parse_args(arguments)
     address, port = options.bind, options.port
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
-    from backend.asgi import application
-
+    application = get_default_application()
     # What has been imported stays: it need not be looked through again and again, and a burst of
     # messages to a thousand sockets is no reason to look through all of those either (20 % of it).
     gc.collect()

@@ -1,5 +1,6 @@
 """Writing to streams and reading them. The database is the truth; a hint only says "look"."""
 
+import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
@@ -8,14 +9,18 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.models.functions import Cast, Length
 
+from .bus import AnyMessage, Hint, Recheck, Signal, publisher
 from .frames import check_payload, encode, with_seq
 from .models import Entry, Stream
-from .publisher import Hint, publisher
 
 # PostgreSQL's lock_not_available and deadlock_detected (its manual, appendix A).
 LOCK_ERRORS = {"55P03", "40P01"}
 # Rows in one statement: below every database's limit on parameters.
 BATCH = 500
+# A page of a stream ends at either of these; a query reads so many pages at most.
+PAGE_SIZE = 200
+PAGE_BYTES = 256 * 1024
+RANGES = 50
 
 T = TypeVar("T")
 
@@ -30,6 +35,23 @@ class Position(NamedTuple):
     epoch: str
     head: int
     trimmed: int
+
+
+class Request(NamedTuple):
+    """A question for what a stream holds after a position, and which users may not follow it."""
+
+    stream: Stream
+    seq: int
+    users: frozenset[int]
+
+
+class Page(NamedTuple):
+    """The answer: where the stream stands, None if it is gone; the numbers and frames' texts of
+    events that follow, in order and without a gap; and the ids of users without access."""
+
+    position: Position | None
+    texts: list[tuple[int, str]]
+    without_access: Collection[int]
 
 
 def append(stream: type[Stream], pk: Any, payload: Mapping[str, Any], **fields: Any) -> Entry:
@@ -117,10 +139,9 @@ def signal(
     Raises:
         ValueError: the payload breaks the contract.
     """
-    message = {
-        "type": "realtime.hint",
+    message: Signal = {
+        "type": "realtime.signal",
         "group": stream.group_of(pk),
-        "seq": None,
         "text": check_payload(payload),
         "exclude": exclude_user,
     }
@@ -128,12 +149,13 @@ def signal(
 
 
 def recheck(stream: Stream) -> None:
-    """Close the sockets of those who may not follow a stream any more, in every process.
+    """End the subscriptions of those who may not follow a stream any more, in every process.
 
-    `Stream.outsiders` says who they are. Inside a transaction it waits for the commit; events that
-    a process hears of after this no longer reach them.
+    `Stream.without_access` says who they are. Inside a transaction it waits for the commit; events
+    that a process hears of after this no longer reach them.
     """
-    _publish_on_commit(type(stream), {"type": "realtime.recheck", "group": stream.group})
+    message: Recheck = {"type": "realtime.recheck", "group": stream.group}
+    _publish_on_commit(type(stream), message)
 
 
 def hint(stream: Stream, text: str, seq: int) -> Hint:
@@ -147,9 +169,36 @@ def hint(stream: Stream, text: str, seq: int) -> Hint:
     }
 
 
-def position(stream: Stream) -> Position | None:
-    """Read where a stream stands; nothing if it is gone."""
-    return positions([stream]).get(stream.group)
+def read(requests: Sequence[Request]) -> list[Page]:
+    """Read pages of many streams with a few queries: positions, then events, then access.
+
+    In this order, whoever lost access before an event was stored is named with it, or earlier.
+    """
+    found = positions(request.stream for request in requests)
+    ahead = [
+        request
+        for request in requests
+        if (position := found.get(request.stream.group)) and position.head > request.seq
+    ]
+    texts = texts_after((request.stream, request.seq) for request in ahead)
+    pairs: dict[type[Stream], set[tuple[Any, int]]] = {}
+    for request in requests:
+        pairs.setdefault(type(request.stream), set()).update(
+            (request.stream.pk, user) for user in request.users
+        )
+    without_access = {model: set(model.without_access(pairs[model])) for model in pairs}
+    return [
+        Page(
+            found.get(request.stream.group),
+            texts.get((request.stream.group, request.seq), []),
+            {
+                user
+                for user in request.users
+                if (request.stream.pk, user) in without_access[type(request.stream)]
+            },
+        )
+        for request in requests
+    ]
 
 
 def positions(streams: Iterable[Stream]) -> dict[str, Position]:
@@ -183,34 +232,65 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
     }
 
 
-def texts_after(stream: Stream, seq: int, limit: int, size: int) -> list[tuple[int, str]]:
-    """Read the events after a position: their numbers and frames' texts, in order.
+Texts = list[tuple[int, str]]
+
+
+def texts_after(positions: Iterable[tuple[Stream, int]]) -> dict[tuple[str, int], Texts]:
+    """Read a page of what follows each position: numbers and frames' texts, in order.
 
     Args:
-        stream: whose events.
-        seq: the position.
-        limit: how many events at most.
-        size: after how many characters of payload to end; the event that exceeds it is included.
+        positions: a stream and a sequence number each.
+
+    Returns:
+        The page of each position, by the stream's group and the number.
     """
-    entries = stream.entry_model()._default_manager.filter(
-        stream=stream.pk, seq__gt=seq, seq__lte=seq + limit
+    wanted: dict[type[Stream], dict[Any, set[int]]] = {}
+    for stream, seq in positions:
+        wanted.setdefault(type(stream), {}).setdefault(stream.pk, set()).add(seq)
+    pages = {}
+    for model, numbers in wanted.items():
+        while numbers:
+            first = [(pk, min(seqs)) for pk, seqs in numbers.items()]
+            for batch in _batches(first, RANGES):
+                texts = _read_ranges(model, batch)
+                for pk, start in batch:
+                    # It serves all whom it takes further, as many are who were cut off at once.
+                    last = max(texts[pk][-1][0] if texts[pk] else 0, start + 1)
+                    served = {seq for seq in numbers[pk] if seq < last}
+                    for seq in served:
+                        pages[model.group_of(pk), seq] = [item for item in texts[pk] if item[0] > seq]
+                    numbers[pk] -= served
+            numbers = {pk: seqs for pk, seqs in numbers.items() if seqs}
+    return pages
+
+
+def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dict[Any, Texts]:
+    """Read a page of each of these streams, after a sequence number each, by one query."""
+    conditions = (
+        models.Q(stream=pk, seq__gt=seq, seq__lte=seq + PAGE_SIZE) for pk, seq in ranges
     )
     # Summed up by the database: a page of large events would be megabytes to read and throw away.
     before = models.Window(
         models.Sum(Length(Cast("payload", models.TextField()))),
+        partition_by="stream",
         order_by="seq",
         frame=models.RowRange(end=-1),
     )
     rows = (
-        entries.annotate(before=before)
-        .filter(models.Q(before=None) | models.Q(before__lt=size))
-        .order_by("seq")
-        .values_list("seq", "payload")
+        stream.entry_model()
+        ._default_manager.filter(reduce(operator.or_, conditions))
+        .annotate(before=before)
+        .filter(models.Q(before=None) | models.Q(before__lt=PAGE_BYTES))
+        .order_by("stream", "seq")
+        .values_list("stream", "seq", "payload")
     )
-    return [(number, with_seq(encode(payload), number)) for number, payload in rows]
+    texts: dict[Any, Texts] = {pk: [] for pk, _ in ranges}
+    for pk, seq, payload in rows:
+        texts[pk].append((seq, with_seq(encode(payload), seq)))
+    return texts
 
 
-def _publish_on_commit(stream: type[Stream], message: Hint) -> None:
+def _publish_on_commit(stream: type[Stream], message: AnyMessage) -> None:
     connection = transaction.get_connection(router.db_for_write(stream))
     # Asked first, since on_commit outside of a transaction would open a connection for nothing.
     if connection.in_atomic_block:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from backend.asgi import application
 from realtime.other_servers import Closing
 from realtime.server import cannot_listen
 

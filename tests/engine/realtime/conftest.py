@@ -1,7 +1,7 @@
 """Fixtures for a channel layer that fails, beside those of the project's own tests."""
 
 import pytest
-from realtime.publisher import publisher
+from realtime.bus import publisher
 from realtime.tests.test_hub import stream, unpublished, write  # noqa: F401
 from realtime.tests.test_streams import published  # noqa: F401
 

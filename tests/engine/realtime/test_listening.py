@@ -6,7 +6,7 @@ from typing import Any
 import msgpack
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from realtime import listening
+from realtime import bus
 from realtime.tests.sockets import PATIENCE
 
 
@@ -19,7 +19,7 @@ def layer():
 async def test_a_message_that_cannot_be_read_is_survived(layer, caplog):
     """The next one is heard."""
     heard: list[Any] = []
-    listening.listen(layer, "c", heard.append)
+    bus.listen(layer, "c", heard.append)
     queue = layer._get_layer().channels["c"]
 
     queue.put_nowait(b"\xc1")
@@ -31,9 +31,9 @@ async def test_a_message_that_cannot_be_read_is_survived(layer, caplog):
 
 async def test_a_connection_that_fails_is_tried_again(layer, monkeypatch):
     """Listening goes on whatever happens to Redis; nothing is subscribed at first."""
-    monkeypatch.setattr(listening, "READ_TIMEOUT_SECONDS", 0.001)
-    monkeypatch.setattr(listening, "RETRY_SECONDS", 0.001)
-    listening.read_ahead(layer)
+    monkeypatch.setattr(bus, "READ_TIMEOUT_SECONDS", 0.001)
+    monkeypatch.setattr(bus, "RETRY_SECONDS", 0.001)
+    bus.read_ahead(layer)
     (shard,) = layer._get_layer()._shards
     shard._ensure_receiver()
     await asyncio.sleep(0.01)

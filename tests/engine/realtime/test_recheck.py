@@ -6,14 +6,14 @@ from realtime.tests import test_recheck as own
 
 # Fixtures of the project's own tests.
 client = own.client
-outsiders = own.outsiders
+without_access = own.without_access
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_a_recheck_that_fails_is_repeated(no_tick, hub, client, user, outsiders, monkeypatch):
+async def test_a_recheck_that_fails_is_repeated(no_tick, hub, client, user, without_access, monkeypatch):
     """A database that does not answer at first delays the check, but does not drop it."""
-    monkeypatch.setattr("realtime.hub.READ_RETRY_SECONDS", 0)
+    monkeypatch.setattr("realtime.feed.RETRY_SECONDS", 0)
     calls = []
 
     def fail_at_first(followers):
@@ -22,9 +22,9 @@ async def test_a_recheck_that_fails_is_repeated(no_tick, hub, client, user, outs
             raise ConnectionError("the database restarts")
         return followers
 
-    outsiders(fail_at_first)
+    without_access(fail_at_first)
 
     # Not through the layer, which this process may not have joined yet.
-    hub.hear({"type": "realtime.recheck", "group": UserStream(pk=user.pk).group})
+    hub.hear([{"type": "realtime.recheck", "group": UserStream(pk=user.pk).group}])
 
     assert await client.close_code() == 4403

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+from channels.routing import get_default_application
 from channels.testing import WebsocketCommunicator
 
-from backend.asgi import application
+from realtime.bus import layer_is_local
 from realtime.database import in_database
 from realtime.hub import Hub
-from realtime.publisher import layer_is_local
 
 from .frames_schema import check_frame
 
@@ -37,7 +37,8 @@ class Client:
         **query: Any,
     ) -> None:
         self.communicator = WebsocketCommunicator(
-            application, f"{path}?{urlencode(query)}", headers=headers, subprotocols=subprotocols
+            get_default_application(),
+            f"{path}?{urlencode(query)}", headers=headers, subprotocols=subprotocols
         )
 
     async def connect(self) -> str | None:
@@ -51,17 +52,22 @@ class Client:
         await self.connect()
         event = await self.receive()
         assert event["type"] == "realtime.ready"
-        if not layer_is_local():
-            async with asyncio.timeout(PATIENCE):
-                await self._subscribed(Hub.current())
+        async with asyncio.timeout(PATIENCE):
+            await self._live(Hub.current())
         return event
 
-    async def _subscribed(self, hub: Hub) -> None:
-        while not all(feed.joined for feed in hub.feeds.values()):  # noqa: ASYNC110
+    async def _live(self, hub: Hub) -> None:
+        feeds = hub.feeds.values()
+        while not all(one.is_live for feed in feeds for one in feed.followers):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        if layer_is_local():
+            return
+        receiver = hub.receiver
+        while not all(receiver.has_joined(group) for group in hub.feeds):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         # Redis has seen the subscription once it has answered what was sent after it.
-        await hub._probe()
-        while hub._probes_heard != hub._probes_sent:  # noqa: ASYNC110
+        await receiver.probe()
+        while receiver._probes_heard != receiver._probes_sent:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def receive(self) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.routing import get_default_application
 from channels.testing import WebsocketCommunicator
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import tokens
-from backend.asgi import application
 from realtime.models import UserEvent, UserStream
 from realtime.notification import anotify_user, notify_user, notify_users
 from realtime.origin import OriginCheck
@@ -271,7 +271,7 @@ async def test_pages_of_others_are_refused_before_the_handshake(access_token, su
     for origin in (b"https://evil.example", b"null", b"localhost.evil.example"):
         with subtests.test(origin=origin):
             communicator = WebsocketCommunicator(
-                application, f"/ws/realtime/?token={access_token}", headers=[(b"origin", origin)]
+                get_default_application(), f"/ws/realtime/?token={access_token}", headers=[(b"origin", origin)]
             )
 
             accepted, _ = await communicator.connect(PATIENCE)

@@ -8,9 +8,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from realtime import streams
+from realtime.bus import Hint, publisher
 from realtime.frames import Frame
 from realtime.models import UserEvent, UserStream
-from realtime.publisher import Hint, publisher
 from realtime.streams import append, hint
 
 from .sockets import PATIENCE
@@ -34,6 +34,9 @@ class Recorder:
 
     def end(self, code):
         self.code = self.code or code
+
+    def end_subscription(self, subscription, code):
+        self.end(code)
 
     async def drained(self):
         await asyncio.sleep(0)
@@ -75,11 +78,12 @@ def write(stream):
 
 
 async def follow(hub, user, stream, since=None):
-    """Let a new recorder follow the stream from a position that it has."""
+    """Let a new recorder follow the stream from a position that it has, once it starts."""
     recorder = Recorder(user)
     subscription = hub.follow(recorder, stream)
-    subscription.start(since, str(stream.epoch))
-    # What the caretaker would do next; nothing else is under way when a test begins.
+    if since is not None:
+        subscription.ask(since, str(stream.epoch))
+    # What the hub would do next; nothing else is under way when a test begins.
     await hub._check_new()
     return recorder, subscription
 
@@ -92,10 +96,10 @@ def hint_of(stream, seq, **changes):
 async def test_the_next_event_is_delivered_from_its_hint(no_tick, hub, user, stream):
     """The hint carries the event, so no query is needed."""
     recorder, subscription = await follow(hub, user, stream)
-    assert subscription.join_live()
+    subscription.start()
 
-    hub.hear(hint_of(stream, 1))
-    hub.hear(hint_of(stream, 2))
+    hub.hear([hint_of(stream, 1)])
+    hub.hear([hint_of(stream, 2)])
     await recorder.until(lambda r: r.seqs == [1, 2])
 
     assert recorder.writes == 1, "frames of one turn of the loop leave in one write"
@@ -104,10 +108,10 @@ async def test_the_next_event_is_delivered_from_its_hint(no_tick, hub, user, str
 async def test_a_doubled_or_late_hint_is_dropped(no_tick, hub, user, stream):
     """Each event is delivered once."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
 
     for seq in (1, 1, 2, 1, 3):
-        hub.hear(hint_of(stream, seq))
+        hub.hear([hint_of(stream, seq)])
     await recorder.until(lambda r: len(r.seqs) >= 3)
 
     assert recorder.seqs == [1, 2, 3]
@@ -118,11 +122,11 @@ async def test_a_lost_hint_is_read_from_the_database(
 ):
     """A hint that is further ahead brings everything before it, once."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
     await write(5)
 
-    hub.hear(unpublished[4])
-    hub.hear(unpublished[3])
+    hub.hear([unpublished[4]])
+    hub.hear([unpublished[3]])
     await recorder.until(lambda r: len(r.seqs) >= 5)
 
     assert recorder.seqs == [1, 2, 3, 4, 5]
@@ -131,15 +135,15 @@ async def test_a_lost_hint_is_read_from_the_database(
 async def test_another_epoch_resets_live_sockets(no_tick, hub, user, stream, unpublished, write):
     """When the history changes, live clients are told, and go on from its head."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
     await write(2)
     stream.epoch = uuid.uuid4()
     await UserStream.objects.filter(pk=stream.pk).aupdate(epoch=stream.epoch)
 
-    hub.hear(hint_of(stream, 2))
+    hub.hear([hint_of(stream, 2)])
     await recorder.until(lambda r: any("realtime.reset" in frame.text for frame in r.frames))
     await write(1)
-    hub.hear(unpublished[2])
+    hub.hear([unpublished[2]])
     await recorder.until(lambda r: r.seqs[-1] == 3)
 
     assert str(stream.epoch) in recorder.frames[-2].text
@@ -148,11 +152,11 @@ async def test_another_epoch_resets_live_sockets(no_tick, hub, user, stream, unp
 async def test_trimmed_events_reset_live_sockets(no_tick, hub, user, stream, unpublished, write):
     """What was deleted before it could be read is a reset, never a silent gap."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
     await write(3)
     await UserEvent.objects.filter(seq__lt=3).adelete()
 
-    hub.hear(unpublished[2])
+    hub.hear([unpublished[2]])
     await recorder.until(lambda r: r.frames)
 
     assert '"realtime.reset"' in recorder.frames[0].text
@@ -164,7 +168,7 @@ async def test_the_tick_finds_what_was_never_announced(
 ):
     """A publisher that died between commit and hint costs one tick."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
     await write(3)
 
     await recorder.until(lambda r: r.seqs == [1, 2, 3])
@@ -173,7 +177,7 @@ async def test_the_tick_finds_what_was_never_announced(
 async def test_a_deleted_stream_closes_its_sockets(quick_tick, hub, user, stream):
     """Followers of a stream that is gone are told with 4404."""
     recorder, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
 
     await stream.adelete()
 
@@ -189,9 +193,9 @@ async def test_a_deleted_stream_closes_its_sockets(quick_tick, hub, user, stream
 async def test_a_user_can_be_left_out(no_tick, hub, user, other_user, stream):
     """A signal may spare the one who caused it."""
     mine, subscription = await follow(hub, user, stream)
-    subscription.join_live()
+    subscription.start()
     theirs, subscription = await follow(hub, other_user, stream)
-    subscription.join_live()
+    subscription.start()
 
     streams.signal(type(stream), stream.pk, {"type": "typing"}, exclude_user=user.pk)
     await asyncio.sleep(0)

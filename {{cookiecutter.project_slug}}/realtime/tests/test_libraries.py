@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 
-from realtime import listening
-from realtime.publisher import PUBLISH_ALL, send_batch
+from realtime import bus
+from realtime.bus import PUBLISH_ALL, send_batch
 from realtime.server import WebSocketProtocol
 
 from .sockets import PATIENCE
@@ -115,9 +115,9 @@ async def test_all_messages_of_one_read_are_heard_at_once():
     """The receiver of channels_redis and the parser of redis-py, for `read_ahead`."""
     layer = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1/0"])
     heard: list[Any] = []
-    listening.read_ahead(layer)
+    bus.read_ahead(layer)
     local = layer._get_layer()
-    listening.listen(layer, "c", heard.append)
+    bus.listen(layer, "c", heard.append)
     local.groups["asgi__group__g"] = {"c"}
     messages = [[b"message", b"asgi__group__g", msgpack.packb({"n": n})] for n in (1, 2)]
     pubsub = PubSub([messages[0], [b"subscribe", b"x", b"1"], messages[1]])

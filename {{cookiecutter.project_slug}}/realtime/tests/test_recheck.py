@@ -21,11 +21,11 @@ async def client(hub, access_token):
 
 
 @pytest.fixture
-def outsiders(monkeypatch):
-    """A function that decides who is an outsider of a user's events from now on."""
+def without_access(monkeypatch):
+    """A function that decides who may not follow a user's events from now on."""
 
     def decide(answer):
-        monkeypatch.setattr(UserStream, "outsiders", staticmethod(answer))
+        monkeypatch.setattr(UserStream, "without_access", classmethod(lambda _, followers: answer(followers)))
 
     return decide
 
@@ -35,9 +35,9 @@ async def recheck(user):
     await sync_to_async(streams.recheck)(UserStream(user_id=user.pk))
 
 
-async def test_an_outsider_is_closed_and_hears_nothing_more(no_tick, client, user, outsiders):
+async def test_who_has_lost_access_is_closed_and_hears_nothing_more(no_tick, client, user, without_access):
     """After a recheck a socket whose user lost access gets 4403, and no later event."""
-    outsiders(lambda followers: {(user.pk, user.pk)})
+    without_access(lambda followers: {(user.pk, user.pk)})
 
     await recheck(user)
     await anotify_user(user.pk, {"n": 1})
@@ -55,18 +55,18 @@ async def test_those_who_may_stay_miss_nothing(no_tick, client, user):
     await client.disconnect()
 
 
-async def test_the_tick_finds_outsiders_by_itself(quick_tick, client, outsiders):
+async def test_the_tick_finds_them_by_itself(quick_tick, client, without_access):
     """Where the channel layer lost the word, the next tick closes the socket."""
-    outsiders(lambda followers: followers)
+    without_access(lambda followers: followers)
 
     assert await client.close_code() == 4403
 
 
 async def test_access_that_was_withdrawn_during_the_connect_is_noticed(
-    no_tick, hub, access_token, outsiders
+    no_tick, hub, access_token, without_access
 ):
     """A socket whose right was read before, and withdrawn before it was followed, is closed."""
-    outsiders(lambda followers: followers)
+    without_access(lambda followers: followers)
     client = Client(token=access_token)
 
     await client.ready()

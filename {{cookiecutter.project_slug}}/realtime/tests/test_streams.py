@@ -7,7 +7,7 @@ from accounts.models import User
 from realtime import streams
 from realtime.models import UserEvent, UserStream
 from realtime.notification import notify_user, notify_users
-from realtime.publisher import Hint, publisher
+from realtime.bus import Hint, publisher
 from realtime.streams import StreamBusy
 
 

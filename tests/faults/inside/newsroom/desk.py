@@ -262,7 +262,7 @@ def call_from_fork(job, user, number):
         status = 1
         try:
             notify_user(user, news(number + 1))
-            from realtime.publisher import publisher
+            from realtime.bus import publisher
 
             publisher.close()
             status = 0

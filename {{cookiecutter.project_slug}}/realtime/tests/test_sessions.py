@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from realtime import connections
+from realtime import presence
 from realtime.models import Connection, Process, UserStream
 
 from .sockets import PATIENCE, Client, until
@@ -33,7 +33,7 @@ async def test_an_open_socket_has_a_row(user, access_token, hub):
 
     row = await Connection.objects.aget()
     assert (row.user_id, row.stream) == (user.pk, f"realtime.userstream.{user.pk}")
-    assert row.process_id == hub.connections.process
+    assert row.process_id == hub.sessions.process
 
     await client.disconnect()
     await until(lambda: not Connection.objects.exists())
@@ -41,7 +41,7 @@ async def test_an_open_socket_has_a_row(user, access_token, hub):
 
 def test_a_key_with_a_dot():
     """What a group names as its stream's model stands before the key, whatever that is."""
-    assert connections._model(UserStream.group_of("1.2")) is UserStream
+    assert presence._model(UserStream.group_of("1.2")) is UserStream
 
 
 async def test_a_user_has_so_many_sockets_and_no_more(access_token, hub, settings):

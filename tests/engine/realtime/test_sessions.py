@@ -7,7 +7,7 @@ import pytest
 from accounts.tokens import InvalidToken
 from django.db import OperationalError
 from django.utils import timezone
-from realtime import connections
+from realtime import sessions
 from realtime.models import Connection, Process, UserStream
 from realtime.tests.sockets import Client, until
 
@@ -22,7 +22,7 @@ async def test_a_process_that_was_taken_for_dead_comes_back(access_token, hub, n
     await Process.objects.all().adelete()
 
     if noticed_by == "the tick":
-        hub.connections.refresh()
+        hub.sessions.refresh()
         await until(lambda: Connection.objects.count() == 1)
     else:
         await other.ready()
@@ -47,7 +47,7 @@ async def test_the_end_of_a_hub_leaves_no_row(access_token, hub):
     client = Client(token=access_token)
     await client.ready()
 
-    await hub.connections.close()
+    await hub.sessions.close()
 
     assert not await Connection.objects.aexists()
     assert not await Process.objects.aexists()
@@ -57,16 +57,16 @@ async def test_the_end_of_a_hub_leaves_no_row(access_token, hub):
 async def test_who_goes_while_waiting_leaves_no_row(user, hub):
     """A socket that ends before it has its row does not get one for good."""
     stream = await UserStream.objects.acreate(user=user)
-    waiting = asyncio.create_task(hub.connections.enter(object(), user.pk, 0, stream))
+    waiting = asyncio.create_task(hub.sessions.enter(object(), user.pk, 0, stream))
     await asyncio.sleep(0)
 
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    assert await hub.connections.enter("a socket", user.pk, 0, stream)
+    assert await hub.sessions.enter("a socket", user.pk, 0, stream)
     await until(lambda: Connection.objects.count() == 1)
-    hub.connections.leave("a socket")
+    hub.sessions.leave("a socket")
     await until(lambda: not Connection.objects.exists())
 
 
@@ -76,7 +76,7 @@ async def test_a_user_who_is_gone_gets_no_row(user, hub):
     await type(user).objects.all().adelete()
 
     with pytest.raises(InvalidToken):
-        await hub.connections.enter("a socket", user.pk, 0, stream)
+        await hub.sessions.enter("a socket", user.pk, 0, stream)
 
 
 async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
@@ -84,17 +84,17 @@ async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
 ):
     """Who arrives is told, who leaves is forgotten a little later."""
     stream = await UserStream.objects.acreate(user=user)
-    assert await hub.connections.enter("a socket", user.pk, 0, stream)
-    update = connections._update
+    assert await hub.sessions.enter("a socket", user.pk, 0, stream)
+    update = sessions._update
 
     def fail(*args):
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr(connections, "_update", fail)
-    hub.connections.leave("a socket")
+    monkeypatch.setattr(sessions, "_update", fail)
+    hub.sessions.leave("a socket")
     with pytest.raises(OperationalError):
-        await hub.connections.enter("another", user.pk, 0, stream)
+        await hub.sessions.enter("another", user.pk, 0, stream)
 
-    monkeypatch.setattr(connections, "_update", update)
-    hub.connections.refresh()
+    monkeypatch.setattr(sessions, "_update", update)
+    hub.sessions.refresh()
     await until(lambda: not Connection.objects.exists())

@@ -10,11 +10,9 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -24,6 +22,7 @@ from django.utils import timezone
 from accounts.tokens import InvalidToken
 
 from .database import in_database
+from . import presence
 from .models import Connection, Process, Stream
 from .streams import StreamBusy
 
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Sockets in one transaction.
 BATCH = 200
-# Seconds after which a process that is not seen counts as dead; at least two of its ticks.
-DEAD_SECONDS = 20
 # Seconds between two attempts to lock the row of a user whom another transaction holds.
 BUSY_SECONDS = 0.05
 # Seconds that the end of a process waits for its rows to go.
@@ -40,7 +37,7 @@ CLOSE_SECONDS = 5
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Session:
     """One open socket: the key of its row, its user, the version of its token and the group of its
     stream."""
 
@@ -53,7 +50,7 @@ class Seat:
 class Arrival(NamedTuple):
     """A socket that waits for its row, and until when (the loop's time)."""
 
-    seat: Seat
+    session: Session
     admitted: asyncio.Future[bool]
     deadline: float
 
@@ -68,15 +65,15 @@ class Outcome(NamedTuple):
     is_new: bool
 
 
-class Connections:
+class Sessions:
     """The rows of this event loop's sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.process = uuid4()
-        self._seats: dict[Any, Seat] = {}
+        self._sessions: dict[Any, Session] = {}
         self._arriving: deque[Arrival] = deque()
-        self._leaving: deque[Seat] = deque()
+        self._leaving: deque[Session] = deque()
         self._refresh_due = False
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
@@ -98,31 +95,31 @@ class Connections:
             StreamBusy: another transaction held the user's row for longer than
                 `REALTIME_LOCK_TIMEOUT_SECONDS`.
         """
-        seat = Seat(uuid4(), user_id, token_version, stream.group)
+        session = Session(uuid4(), user_id, token_version, stream.group)
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
-        arrival = Arrival(seat, self.loop.create_future(), deadline)
+        arrival = Arrival(session, self.loop.create_future(), deadline)
         self._arriving.append(arrival)
         self._work_on()
         try:
             admitted = await arrival.admitted
         except asyncio.CancelledError:
-            self._leaving.append(seat)
+            self._leaving.append(session)
             self._work_on()
             raise
         if admitted:
-            self._seats[socket] = seat
+            self._sessions[socket] = session
         return admitted
 
     def leave(self, socket: Any) -> None:
         """Let the row of a socket be deleted soon, if it has one."""
-        seat = self._seats.pop(socket, None)
-        if seat is not None:
-            self._leaving.append(seat)
+        session = self._sessions.pop(socket, None)
+        if session is not None:
+            self._leaving.append(session)
             self._work_on()
 
     def refresh(self) -> None:
         """Say that this process lives and delete the rows of those that do not; returns at once."""
-        if self._seats:
+        if self._sessions:
             self._refresh_due = True
         self._work_on()
 
@@ -164,38 +161,33 @@ class Connections:
         leaving = list(_take(self._leaving))
         if not arriving and not leaving:
             return
-        seats = [arrival.seat for arrival in arriving]
+        sessions = [arrival.session for arrival in arriving]
         try:
-            outcome = await in_database(_update, self.process, seats, leaving)
+            outcome = await in_database(_update, self.process, sessions, leaving)
         except Exception as error:
             self._leaving.extend(leaving)
             for arrival in arriving:
                 _fail(arrival, error)
             raise
-        if outcome.is_new and self._seats:
+        if outcome.is_new and self._sessions:
             await self._restore()
         for arrival in arriving:
-            if arrival.seat.key in outcome.ended:
+            if arrival.session.key in outcome.ended:
                 _fail(arrival, InvalidToken("The user's access has ended"))
-            elif arrival.seat.user_id not in outcome.busy:
+            elif arrival.session.user_id not in outcome.busy:
                 if not arrival.admitted.done():
-                    arrival.admitted.set_result(arrival.seat.key not in outcome.refused)
+                    arrival.admitted.set_result(arrival.session.key not in outcome.refused)
             elif self.loop.time() < arrival.deadline:
                 self._arriving.append(arrival)
             else:
                 _fail(arrival, StreamBusy("the user is locked by another transaction"))
         if outcome.busy:
-            self._leaving.extend(seat for seat in leaving if seat.user_id in outcome.busy)
+            self._leaving.extend(session for session in leaving if session.user_id in outcome.busy)
             await asyncio.sleep(BUSY_SECONDS)
 
     async def _restore(self) -> None:
         """Write all rows again, after others took this process for dead."""
-        await in_database(_restore, self.process, list(self._seats.values()))
-
-
-def living_since() -> datetime:
-    """Give the time after which a process must have been seen to count as alive."""
-    return timezone.now() - timedelta(seconds=max(DEAD_SECONDS, 2 * settings.REALTIME_TICK_SECONDS))
+        await in_database(_restore, self.process, list(self._sessions.values()))
 
 
 def _take(queue: deque[Any]) -> list[Any]:
@@ -210,10 +202,10 @@ def _fail(arrival: Arrival, error: Exception) -> None:
 # On a database thread
 
 
-def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]) -> Outcome:
+def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Session]) -> Outcome:
     with transaction.atomic():
         is_new = bool(arriving) and not _see(process)
-        wanted = {seat.user_id for seat in (*arriving, *leaving)}
+        wanted = {session.user_id for session in (*arriving, *leaving)}
         users = get_user_model()._default_manager.filter(pk__in=wanted).order_by("pk")
         # Of those whom another transaction holds nobody else shall wait.
         free = users.select_for_update(skip_locked=True, no_key=True)
@@ -226,48 +218,48 @@ def _update(process: UUID, arriving: Collection[Seat], leaving: Collection[Seat]
         admitted, refused, ended = [], set(), set()
         count = Counter(
             Connection.objects.filter(
-                user__in={seat.user_id for seat in arriving}, process__seen_at__gt=living_since()
+                user__in={session.user_id for session in arriving}, process__seen_at__gt=presence.living_since()
             ).values_list("user", flat=True)
         )
-        for seat in arriving:
-            if seat.user_id in busy:
+        for session in arriving:
+            if session.user_id in busy:
                 continue
-            if versions.get(seat.user_id) != seat.token_version:
-                ended.add(seat.key)
-            elif count[seat.user_id] < settings.REALTIME_SOCKETS_PER_USER:
-                count[seat.user_id] += 1
-                admitted.append(seat)
+            if versions.get(session.user_id) != session.token_version:
+                ended.add(session.key)
+            elif count[session.user_id] < settings.REALTIME_SOCKETS_PER_USER:
+                count[session.user_id] += 1
+                admitted.append(session)
             else:
-                refused.add(seat.key)
-        gone = [seat for seat in leaving if seat.user_id not in busy]
+                refused.add(session.key)
+        gone = [session for session in leaving if session.user_id not in busy]
 
-        pairs = _announced((seat.user_id, seat.group) for seat in (*admitted, *gone))
-        before = _present(pairs)
+        pairs = presence.announced((session.user_id, session.group) for session in (*admitted, *gone))
+        before = presence.present(pairs)
         _insert(process, admitted)
         if gone:
-            Connection.objects.filter(pk__in=[seat.key for seat in gone]).delete()
-        _announce(before, _present(pairs))
+            Connection.objects.filter(pk__in=[session.key for session in gone]).delete()
+        presence.announce(before, presence.present(pairs))
         return Outcome(refused, ended, busy, is_new)
 
 
 def _refresh(process: UUID) -> bool:
     """Say that a process lives, and delete the dead ones; whether it was known."""
     known = Process.objects.filter(pk=process).update(seen_at=timezone.now())
-    if Process.objects.filter(seen_at__lte=living_since()).exists():
+    if Process.objects.filter(seen_at__lte=presence.living_since()).exists():
         with transaction.atomic():
-            found = Process.objects.filter(seen_at__lte=living_since())
+            found = Process.objects.filter(seen_at__lte=presence.living_since())
             dead = list(found.select_for_update(skip_locked=True).values_list("pk", flat=True))
             rows = Connection.objects.filter(process__in=dead)
-            pairs = _announced(rows.values_list("user", "stream"))
+            pairs = presence.announced(rows.values_list("user", "stream"))
             Process.objects.filter(pk__in=dead).delete()
-            _announce(pairs, _present(pairs))
+            presence.announce(pairs, presence.present(pairs))
     return bool(known)
 
 
-def _restore(process: UUID, seats: Collection[Seat]) -> None:
+def _restore(process: UUID, sessions: Collection[Session]) -> None:
     with transaction.atomic():
         _see(process)
-        _insert(process, seats)
+        _insert(process, sessions)
 
 
 def _end(process: UUID) -> None:
@@ -282,50 +274,13 @@ def _see(process: UUID) -> bool:
     return False
 
 
-def _insert(process: UUID, seats: Collection[Seat]) -> None:
-    if seats:
+def _insert(process: UUID, sessions: Collection[Session]) -> None:
+    if sessions:
         Connection.objects.bulk_create(
             [
-                Connection(pk=seat.key, process_id=process, user_id=seat.user_id, stream=seat.group)
-                for seat in seats
+                Connection(pk=session.key, process_id=process, user_id=session.user_id, stream=session.group)
+                for session in sessions
             ],
             batch_size=BATCH,
             ignore_conflicts=True,
         )
-
-
-# Presence: which users have a socket on which streams
-
-Pairs = set[tuple[int, str]]
-
-
-def _announced(pairs: Iterable[tuple[int, str]]) -> Pairs:
-    """Give those pairs of a user and a group whose stream tells of presence."""
-    return {(user, group) for user, group in pairs if _model(group).announces_presence}
-
-
-def _present(pairs: Pairs) -> Pairs:
-    """Give those pairs for which there is an open socket."""
-    if not pairs:
-        return set()
-    rows = Connection.objects.filter(
-        user__in={user for user, _ in pairs},
-        stream__in={group for _, group in pairs},
-        process__seen_at__gt=living_since(),
-    )
-    return pairs & set(rows.values_list("user", "stream"))
-
-
-def _announce(before: Pairs, after: Pairs) -> None:
-    by_model: dict[type[Stream], list[tuple[Any, int, bool]]] = {}
-    for user, group in before ^ after:
-        key = group.split(".", 2)[2]
-        by_model.setdefault(_model(group), []).append((key, user, (user, group) in after))
-    for model, changes in by_model.items():
-        model.announce_presence(changes)
-
-
-def _model(group: str) -> type[Stream]:
-    app_label, name, _ = group.split(".", 2)  # A key may hold a dot.
-    model: type[Stream] = apps.get_model(app_label, name)
-    return model

@@ -10,8 +10,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from realtime import publisher as module
-from realtime.publisher import Drainer, Publisher, send_batch
+from realtime import bus as module
+from realtime.bus import Sender, Publisher, send_batch
 from realtime.tests.test_libraries import Published
 
 
@@ -85,7 +85,7 @@ def test_a_layer_that_fails_never_reaches_the_caller(publisher, unreliable_layer
 
 def test_the_queue_is_bounded(publisher, monkeypatch):
     """While nothing can be sent, the oldest hints make room for the newest."""
-    monkeypatch.setattr(publisher, "_wake_drainer", lambda: None)
+    monkeypatch.setattr(publisher, "_wake_sender", lambda: None)
     monkeypatch.setattr(module, "WAIT_SECONDS", 0)
 
     publisher.publish([{"n": n} for n in range(module.QUEUE_SIZE + 1)])
@@ -113,7 +113,7 @@ def test_a_caller_that_is_too_fast_waits(unreliable_layer, monkeypatch):
 
 async def test_who_must_not_wait_does_not(publisher, monkeypatch):
     """An event loop never waits for space, and nobody does for a layer that fails."""
-    monkeypatch.setattr(publisher, "_wake_drainer", lambda: None)
+    monkeypatch.setattr(publisher, "_wake_sender", lambda: None)
     monkeypatch.setattr(publisher, "_space", Mock())
     hints = [{"n": n} for n in range(module.HIGH_WATER + 1)]
 
@@ -142,21 +142,21 @@ def test_closing_an_unused_publisher_is_nothing(publisher):
     """There is no thread to wait for."""
     publisher.close()
 
-    assert publisher._drainer is None
+    assert publisher._sender is None
 
 
 async def test_an_event_loop_can_take_the_place_of_the_thread(publisher, unreliable_layer):
     """From then on its loop sends, threads wake it, and it can go in peace."""
     thread, result = await asyncio.to_thread(listen, unreliable_layer(), 5)
     await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 0}])
-    before = publisher._drainer
+    before = publisher._sender
     assert before.thread is not None
 
-    draining = asyncio.create_task(publisher.drain())
+    draining = asyncio.create_task(publisher.send_from_here())
     await asyncio.to_thread(before.thread.join, 10)
     publisher.publish([{"group": "g", "n": 1}])
     await asyncio.to_thread(publisher.publish, [{"group": "g", "n": 2}])
-    assert publisher._drainer.loop is asyncio.get_running_loop()
+    assert publisher._sender.loop is asyncio.get_running_loop()
 
     publisher.publish([{"group": "g", "n": 3}])
     publisher.hand_back()
@@ -166,14 +166,14 @@ async def test_an_event_loop_can_take_the_place_of_the_thread(publisher, unrelia
 
     assert not before.thread.is_alive()
     assert sorted(hint["n"] for hint in result) == [0, 1, 2, 3, 4]
-    assert publisher._drainer.thread is not None
+    assert publisher._sender.thread is not None
 
 
 def test_what_an_ended_event_loop_left_behind_is_sent_at_the_end(publisher, unreliable_layer):
     """A server whose loop has stopped, though not closed, loses nothing that was queued."""
     thread, result = listen(unreliable_layer(), 1)
     loop = asyncio.new_event_loop()
-    draining = loop.create_task(publisher.drain())
+    draining = loop.create_task(publisher.send_from_here())
     loop.run_until_complete(asyncio.sleep(0))
     publisher.publish([{"group": "g", "n": 1}])
 
@@ -188,7 +188,7 @@ def test_what_an_ended_event_loop_left_behind_is_sent_at_the_end(publisher, unre
 
 async def test_an_event_loop_that_ends_its_tasks_is_replaced(publisher, unreliable_layer):
     """What it had been told of but not sent yet leaves with the next hint."""
-    draining = asyncio.create_task(publisher.drain())
+    draining = asyncio.create_task(publisher.send_from_here())
     await asyncio.sleep(0)
     publisher.publish([{"group": "g", "n": 1}])
     draining.cancel()
@@ -211,7 +211,7 @@ def fail(*arguments):
     [
         "threading.Thread.start",
         "asyncio.events.new_event_loop",
-        "realtime.publisher.channel_layers.make_backend",
+        "realtime.bus.channel_layers.make_backend",
     ],
 )
 def test_a_thread_that_cannot_work_is_not_the_last(
@@ -222,7 +222,7 @@ def test_a_thread_that_cannot_work_is_not_the_last(
     with monkeypatch.context() as patch:
         patch.setattr(refused, fail)
         publisher.publish([{"group": "g", "n": 1}])
-        until(lambda: publisher._failing and publisher._drainer is None)
+        until(lambda: publisher._failing and publisher._sender is None)
     thread, result = listen(unreliable_layer(), 2)
 
     publisher.publish([{"group": "g", "n": 2}])
@@ -232,7 +232,7 @@ def test_a_thread_that_cannot_work_is_not_the_last(
     assert "no more of these" in caplog.text
 
 
-def test_two_drainers_at_a_time_take_each_hint_once(publisher):
+def test_two_senders_at_a_time_take_each_hint_once(publisher):
     """While one takes the place of another, both may be at the queue."""
     publisher._queue.extend({"n": n} for n in range(module.QUEUE_SIZE))
     taken: list[module.Hint] = []
@@ -260,7 +260,7 @@ def test_a_closed_event_loop_is_replaced(publisher, unreliable_layer):
     thread, result = listen(unreliable_layer(), 1)
     loop = asyncio.new_event_loop()
     loop.close()
-    publisher._drainer = Drainer(loop)
+    publisher._sender = Sender(loop)
 
     publisher.publish([{"group": "g", "n": 1}])
     thread.join()
@@ -272,11 +272,11 @@ def test_a_closed_event_loop_is_replaced(publisher, unreliable_layer):
 def test_a_forked_child_publishes_for_itself(publisher, unreliable_layer):
     """A child has neither its parent's thread nor its queue."""
     publisher.publish([{"group": "g"}])
-    until(lambda: publisher._drainer is not None)
+    until(lambda: publisher._sender is not None)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, repr((publisher._drainer, len(publisher._queue))).encode())
+        os.write(write, repr((publisher._sender, len(publisher._queue))).encode())
         os._exit(0)
     os.waitpid(child, 0)
 

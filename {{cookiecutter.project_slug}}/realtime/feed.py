@@ -1,0 +1,376 @@
+"""One stream as this process follows it, and one subscription to it: the hard part of `realtime`.
+
+A feed knows the last event that it delivered, so a hint is one of three: old (dropped), the next
+one (delivered as it is), or further ahead (what is missing is read from the database, once for all
+subscriptions). Nothing else decides what a client sees, so neither a lost hint, nor one that comes
+twice or late, nor a channel layer that is down makes a gap or a duplicate.
+
+Every read also asks who may still follow, after it has read the events: whoever lost access before
+an event was stored does not get it from here.
+
+All of this runs on the event loop; between two `await`s nothing else does. That is what makes "take
+the tail and go live" and "check `last` and deliver" safe without a lock.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from .bus import Hint, Signal
+from .close_codes import CloseCode
+from .frames import Frame, Tail, join, reset_frame
+from .models import Stream
+from .streams import Page, Position
+
+logger = logging.getLogger(__name__)
+
+# What one write to the subscriptions of a feed holds at most, but for its last frame.
+FLUSH_BYTES = 64 * 1024
+# Seconds that a read of missing events waits for its slowest connection before it goes on.
+PACE_SECONDS = 1.0
+# Seconds until a read that failed is tried again.
+RETRY_SECONDS = 1.0
+# Signals that wait for a check of who may have them; they are worthless soon.
+HELD_SIGNALS = 100
+
+
+class Connection(Protocol):
+    """What this process needs of a connection."""
+
+    user_id: int
+    token_version: int
+
+    def write(self, frames: Sequence[Frame], wire: bytes) -> None:
+        """Send frames now or queue them; `wire` holds the same frames, joined and encoded."""
+
+    def end_subscription(self, subscription: "Subscription", code: CloseCode) -> None:
+        """Tell the client that a subscription has ended, and why."""
+
+    def end(self, code: CloseCode) -> None:
+        """Close the connection soon, with a close code."""
+
+    async def drained(self) -> None:
+        """Wait until at most half of what the client may leave unread is buffered."""
+
+
+class Host(Protocol):
+    """What feeds need of the process that they are in."""
+
+    tail: Tail
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine in the background."""
+
+    def flush_soon(self, feed: "Feed") -> None:
+        """Call the feed's `flush` at the end of this turn of the loop."""
+
+    async def read(self, stream: Stream, seq: int, users: Collection[int]) -> Page:
+        """Read what follows a position, and then which of these users may not follow."""
+
+
+class Feed:
+    """A stream that subscriptions of this process follow.
+
+    Invariant: every live subscription has been sent every event up to `last`, once and in order,
+    but for those in `_unsent`, which leave together at the end of the loop's turn.
+    """
+
+    def __init__(self, host: Host, stream: Stream) -> None:
+        self.host = host
+        self.stream = stream
+        self.epoch = str(stream.epoch)
+        self.last = stream.head
+        # Everyone who follows; those among them who have caught up, by the name they use for it.
+        self.followers: set[Subscription] = set()
+        self.live: dict[str | None, set[Subscription]] = {}
+        self._wanted = stream.head
+        self._tail: deque[Frame] = deque()
+        self._unsent: list[Frame] = []
+        self._unsent_bytes = 0
+        # Reads that were asked for, and the last of these that was done.
+        self._asked = self._answered = 0
+        self._held: deque[Signal] = deque(maxlen=HELD_SIGNALS)
+        self._moved = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    def hear(self, hint: Hint) -> None:
+        """Take a hint: deliver it if it is the next event, or read up to it if it is further."""
+        if hint["epoch"] != self.epoch:
+            self.reread()
+        elif hint["seq"] == self.last + 1 and self._reader is None:
+            self._deliver(Frame(hint["text"], hint["seq"]))
+        else:
+            self.want(hint["seq"])
+
+    def hear_signal(self, signal: Signal) -> None:
+        """Deliver an event that is not stored; while access is in question, later."""
+        if self._answered < self._asked:
+            self._held.append(signal)
+            return
+        frame, excluded = Frame(signal["text"]), signal["exclude"]
+        if excluded is None:
+            self._send(frame)
+            return
+        self.flush()
+        for name, subscriptions in self.live.items():
+            named = frame.named(name)
+            for subscription in tuple(subscriptions):
+                if subscription.connection.user_id != excluded:
+                    subscription.connection.write([named], named.wire)
+
+    def want(self, seq: int) -> None:
+        """Make sure that everything up to `seq` gets delivered."""
+        self._wanted = max(self._wanted, seq)
+        if self._wanted > self.last:
+            self._read_on()
+
+    def reread(self) -> None:
+        """Ask the database whether this is still the same history, and who may follow it.
+
+        What is heard of after this is delivered to those who still may.
+        """
+        self._asked += 1
+        self._read_on()
+
+    def end(self, code: CloseCode, users: Collection[int] | None = None) -> None:
+        """End the subscriptions of these users, or all."""
+        for subscription in tuple(self.followers):
+            if users is None or subscription.connection.user_id in users:
+                subscription.end(code)
+
+    @property
+    def users(self) -> set[int]:
+        """The ids of those who follow."""
+        return {subscription.connection.user_id for subscription in self.followers}
+
+    @property
+    def reading(self) -> bool:
+        """Whether a read is under way, after which the position may be another."""
+        return self._reader is not None
+
+    async def moved(self) -> None:
+        """Wait until what was read has been delivered, or no read is under way any more."""
+        await self._moved.wait()
+
+    def after(self, seq: int) -> list[Frame] | None:
+        """Return the frames after a position, None if the tail does not reach back so far."""
+        missing = self.last - seq
+        if missing == 0:
+            return []
+        if not 0 < missing <= len(self._tail):
+            return None
+        return list(self._tail)[-missing:]
+
+    def flush(self) -> None:
+        """Send the frames of this turn of the loop to every live subscription, as one write."""
+        frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        for name, subscriptions in self.live.items() if frames else ():
+            named = [frame.named(name) for frame in frames]
+            wire = join(named)
+            for subscription in tuple(subscriptions):
+                subscription.connection.write(named, wire)
+
+    def _deliver(self, frame: Frame) -> None:
+        assert frame.seq is not None
+        self.last = frame.seq
+        self.host.tail.add(self._tail, frame)
+        self._send(frame)
+
+    def _send(self, frame: Frame) -> None:
+        if not self._unsent:
+            self.host.flush_soon(self)
+        self._unsent.append(frame)
+        self._unsent_bytes += len(frame.wire)
+        # A burst must not pass what a connection may buffer in one piece.
+        if self._unsent_bytes > FLUSH_BYTES:
+            self.flush()
+
+    def _read_on(self) -> None:
+        if self._reader is None:
+            self._reader = self.host.spawn(self._read())
+
+    async def _read(self) -> None:
+        """Read what is missing, page by page; hints that come meanwhile only raise `_wanted`."""
+        try:
+            while self.followers and (self._answered < self._asked or self._wanted > self.last):
+                asked, wanted = self._asked, self._wanted
+                try:
+                    page = await self.host.read(self.stream, self.last, self.users)
+                except Exception as error:
+                    logger.warning("%s could not be read: %r", self.stream.group, error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                if page.position is None:
+                    self.end(CloseCode.NO_SUCH_STREAM)
+                    return
+                self.end(CloseCode.NOT_ALLOWED, page.without_access)
+                self._answered = asked
+                self._take(page.position, page.texts)
+                await self._pace()
+                if self._wanted == wanted:
+                    # A hint may promise more than the database knows (it was restored, say).
+                    self._wanted = max(page.position.head, self.last)
+        finally:
+            self._reader = None
+            self._answered = self._asked
+            self._announce()
+            held, self._held = self._held, deque(maxlen=HELD_SIGNALS)
+            for signal in held:
+                self.hear_signal(signal)
+
+    def _take(self, position: Position, texts: list[tuple[int, str]]) -> None:
+        """Deliver what was read, or start over if it does not continue what was delivered."""
+        next_seq = texts[0][0] if texts else position.head + 1
+        if position.epoch != self.epoch or position.head < self.last or next_seq != self.last + 1:
+            # What lies between can no longer be delivered.
+            self.epoch, self.last = position.epoch, position.head
+            self._tail = deque()
+            self._send(reset_frame(self.epoch, self.last))
+        for seq, text in texts:
+            if seq == self.last + 1:
+                self._deliver(Frame(text, seq))
+        self._announce()
+
+    def _announce(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _pace(self) -> None:
+        """Let the connections take what was read; only events that are news count as slow."""
+        self.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PACE_SECONDS):
+                for subscriptions in list(self.live.values()):
+                    for subscription in tuple(subscriptions):
+                        await subscription.connection.drained()
+
+
+class Subscription:
+    """One connection on one feed, from its asked position to the live events."""
+
+    def __init__(
+        self, connection: Connection, feed: Feed, stream: Stream, name: str | None = None
+    ) -> None:
+        """Follow a feed; nothing is sent before `start`.
+
+        Args:
+            connection: who follows.
+            feed: what.
+            stream: the row of it that was read for this.
+            name: under which the client has subscribed; None for a socket of the stream's own.
+        """
+        self.connection = connection
+        self.feed = feed
+        self.name = name
+        self.epoch = str(stream.epoch)
+        self.seq = self.head = stream.head
+        self._trimmed = stream.trimmed
+        self._needs_reset = False
+        self._replay: asyncio.Task[None] | None = None
+        feed.followers.add(self)
+
+    def ask(self, since: int, epoch: str | None) -> None:
+        """Choose the position from which to continue.
+
+        Args:
+            since: the last sequence number that the client has.
+            epoch: the history that it belongs to, a UUID.
+        """
+        if (
+            epoch == self.epoch
+            and self._trimmed <= since <= self.head
+            and self.head - since <= settings.REALTIME_REPLAY_LIMIT
+        ):
+            self.seq = since
+        else:
+            self._needs_reset = True
+
+    def start(self) -> None:
+        """Send what follows the position, and then whatever happens."""
+        if self._needs_reset:
+            self._write([reset_frame(self.epoch, self.seq)])
+        # Access that can be withdrawn may have been while the row was read.
+        if type(self.feed.stream).can_lose_access() or not self._go_live():
+            self._replay = self.feed.host.spawn(self._read_until_live())
+
+    @property
+    def is_live(self) -> bool:
+        """Whether everything up to the feed's last event has been sent."""
+        return self in self.feed.live.get(self.name, ())
+
+    def end(self, code: CloseCode) -> None:
+        """Stop, and let the connection tell the client why."""
+        self.stop()
+        self.connection.end_subscription(self, code)
+
+    def stop(self) -> None:
+        """Send nothing more; the feed stays until the tick, for one who comes back."""
+        if self._replay is not None:
+            self._replay.cancel()
+        self.feed.followers.discard(self)
+        self.feed.live.get(self.name, set()).discard(self)
+
+    def _write(self, frames: list[Frame]) -> None:
+        named = [frame.named(self.name) for frame in frames]
+        self.connection.write(named, join(named))
+
+    def _go_live(self) -> bool:
+        """Go live if the tail holds all that is missing; without an `await`."""
+        feed = self.feed
+        if self._is_ahead():
+            return False
+        if feed.epoch != self.epoch or feed.last < self.seq:
+            self._reset()
+        frames = feed.after(self.seq)
+        if frames is None:
+            return False
+        feed.flush()
+        if frames:
+            self._write(frames)
+        feed.live.setdefault(self.name, set()).add(self)
+        return True
+
+    async def _read_until_live(self) -> None:
+        """Send stored events page by page, waiting for the client to read, until it is live."""
+        feed, connection = self.feed, self.connection
+        while True:
+            try:
+                page = await feed.host.read(feed.stream, self.seq, {connection.user_id})
+            except Exception as error:
+                logger.warning("%s could not be replayed: %r", feed.stream.group, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if page.position is None:
+                self.end(CloseCode.NO_SUCH_STREAM)
+                return
+            if page.without_access:
+                self.end(CloseCode.NOT_ALLOWED)
+                return
+            if page.position.epoch != self.epoch:
+                feed.reread()
+            elif page.texts and page.texts[0][0] == self.seq + 1:
+                for seq, text in page.texts:
+                    await connection.drained()
+                    self._write([Frame(text, seq)])
+                    self.seq = seq
+                feed.want(self.seq)
+            elif page.texts or page.position.head != self.seq:
+                self._reset()
+            while not self._go_live() and self._is_ahead():
+                await feed.moved()
+            if self.is_live:
+                return
+
+    def _is_ahead(self) -> bool:
+        """Return whether the feed has yet to read what this subscription has already seen."""
+        feed = self.feed
+        return feed.reading and (feed.epoch != self.epoch or feed.last < self.seq)
+
+    def _reset(self) -> None:
+        self.epoch, self.seq = self.feed.epoch, self.feed.last
+        self._write([reset_frame(self.epoch, self.seq)])
