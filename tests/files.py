@@ -38,9 +38,10 @@ ALWAYS = {
     "backend/tests/management": "__init__.py",
     "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
-        __init__.py admin.py apps.py bus.py close_codes.py consumers.py database.py feed.py frames.py hub.py
-        metrics.py models.py notification.py origin.py other_servers.py presence.py
-        retention.py routing.py serializers.py server.py streams.py tickets.py urls.py views.py
+        __init__.py admin.py apps.py bus.py close_codes.py consumers.py database.py feed.py
+        frames.py hub.py metrics.py models.py notification.py origin.py other_servers.py
+        presence.py retention.py routing.py serializers.py server.py sessions.py streams.py
+        tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """
@@ -49,9 +50,9 @@ ALWAYS = {
     "realtime/migrations": "0001_initial.py 0002_ticket.py 0003_connection.py __init__.py",
     "realtime/static/realtime": "client.js",
     "realtime/tests": """
-        __init__.py conftest.py frames_schema.py sockets.py test_commands.py test_connections.py
-        test_consumers.py test_frames.py test_hub.py test_libraries.py test_recheck.py
-        test_server.py test_streams.py test_tickets.py
+        __init__.py conftest.py frames_schema.py sockets.py test_commands.py test_consumers.py
+        test_frames.py test_hub.py test_libraries.py test_recheck.py test_server.py
+        test_sessions.py test_streams.py test_tickets.py
     """,
 }
 

@@ -238,32 +238,32 @@ MUTATIONS = [
     # Sockets
     Mutation(
         "a position of another history is continued",
-        "realtime/hub.py",
-        "epoch == self.epoch\n            and self.trimmed <= since <= self.head",
-        "self.trimmed <= since <= self.head",
+        "realtime/feed.py",
+        "epoch == self.epoch\n            and self._trimmed <= since <= self.head",
+        "self._trimmed <= since <= self.head",
     ),
     Mutation(
         "an event is left out of a replay",
-        "realtime/hub.py",
-        "if usable:\n            self.seq = since",
-        "if usable:\n            self.seq = since + 1",
+        "realtime/feed.py",
+        "self.seq = since\n",
+        "self.seq = since + 1\n",
     ),
     Mutation(
         "an event is delivered twice",
-        "realtime/hub.py",
-        "elif seq == self.last + 1 and self._reader is None:",
-        "elif seq <= self.last + 1 and self._reader is None:",
+        "realtime/feed.py",
+        'elif hint["seq"] == self.last + 1 and self._reader is None:',
+        'elif hint["seq"] <= self.last + 1 and self._reader is None:',
     ),
     Mutation(
         "who cannot continue is not told",
-        "realtime/consumers.py",
-        "if subscription.needs_reset:",
-        "if subscription is None:",
+        "realtime/feed.py",
+        "if self._needs_reset:",
+        "if self.seq < 0:",
     ),
     Mutation(
         "who follows is not told of a new history",
-        "realtime/hub.py",
-        "        self._send(reset_frame(self.epoch, self.last))\n",
+        "realtime/feed.py",
+        "            self._send(reset_frame(self.epoch, self.last))\n",
         "",
     ),
     Mutation(
@@ -292,9 +292,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a user may have any number of sockets",
-        "realtime/connections.py",
-        "elif count[seat.user_id] < settings.REALTIME_SOCKETS_PER_USER:",
-        "elif count[seat.user_id] >= 0:",
+        "realtime/sessions.py",
+        "elif count[session.user_id] < settings.REALTIME_SOCKETS_PER_USER:",
+        "elif count[session.user_id] >= 0:",
     ),
     Mutation(
         "a ticket opens more than one socket",
@@ -377,9 +377,9 @@ MUTATIONS = [
     ),
     Mutation(
         "nobody hears who is online",
-        "realtime/connections.py",
-        "_announce(before, _present(pairs))",
-        "_announce(before, before)",
+        "realtime/sessions.py",
+        "presence.announce(before, presence.present(pairs))",
+        "presence.announce(before, before)",
     ),
     Mutation(
         "the room of an owner who leaves has none",

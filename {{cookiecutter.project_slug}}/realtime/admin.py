@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .presence import living_since
 from .models import Connection, UserEvent, UserStream
+from .presence import living_since
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

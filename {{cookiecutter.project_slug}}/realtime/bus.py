@@ -390,7 +390,9 @@ class Receiver:
             return
         self._probes_sent += 1
         message: Probe = {
-            "type": "realtime.probe", "group": self._channel, "number": self._probes_sent
+            "type": "realtime.probe",
+            "group": self._channel,
+            "number": self._probes_sent,
         }
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):

@@ -39,7 +39,7 @@ DRAIN_POLL_SECONDS = 0.02
 class Refused(Exception):
     """The user may not open this socket; carries the close code."""
 
-    def __init__(self, code: CloseCode) -> None:
+    def __init__(self, code: int) -> None:
         super().__init__(f"refused with close code {code}")
         self.code = code
 
@@ -95,7 +95,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._writer: asyncio.Task[None] | None = None
-        self._close_code: CloseCode | None = None
+        self._close_code: int | None = None
         self._bad_frames = 0
         self._hub: Hub | None = None
         self._subscription: Subscription | None = None
@@ -173,7 +173,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queued_bytes += len(wire)
         self._ensure_writer()
 
-    def end(self, code: CloseCode) -> None:
+    def end(self, code: int) -> None:
         """Close with a code once everything that is queued has been sent."""
         if self._close_code is None:
             self._close_code = code
@@ -265,7 +265,7 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queued_bytes = 0
         self._writer = None
         if self._close_code is not None:
-            await self.close(code=self._close_code.value)
+            await self.close(code=int(self._close_code))
 
     def _clean_up(self) -> None:
         if self._writer is not None:
@@ -299,7 +299,7 @@ class UnknownPathConsumer(AsyncWebsocketConsumer):
         """Say that there is nothing here."""
         offered = self.scope.get("subprotocols", [])
         await self.accept(subprotocol="bearer" if "bearer" in offered else None)
-        await self.close(code=CloseCode.NO_SUCH_STREAM.value)
+        await self.close(code=int(CloseCode.NO_SUCH_STREAM))
 
 
 def _asked_position(query: dict[str, list[str]]) -> tuple[int, str | None]:

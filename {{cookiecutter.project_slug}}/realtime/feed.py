@@ -51,7 +51,7 @@ class Connection(Protocol):
     def end_subscription(self, subscription: "Subscription", code: CloseCode) -> None:
         """Tell the client that a subscription has ended, and why."""
 
-    def end(self, code: CloseCode) -> None:
+    def end(self, code: int) -> None:
         """Close the connection soon, with a close code."""
 
     async def drained(self) -> None:

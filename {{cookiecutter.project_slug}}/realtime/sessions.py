@@ -8,7 +8,7 @@ behind; they count no longer once it has not been seen for a while, and the othe
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from accounts.tokens import InvalidToken
 
-from .database import in_database
 from . import presence
+from .database import in_database
 from .models import Connection, Process, Stream
 from .streams import StreamBusy
 
@@ -218,7 +218,8 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
         admitted, refused, ended = [], set(), set()
         count = Counter(
             Connection.objects.filter(
-                user__in={session.user_id for session in arriving}, process__seen_at__gt=presence.living_since()
+                user__in={session.user_id for session in arriving},
+                process__seen_at__gt=presence.living_since(),
             ).values_list("user", flat=True)
         )
         for session in arriving:
@@ -233,7 +234,9 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
                 refused.add(session.key)
         gone = [session for session in leaving if session.user_id not in busy]
 
-        pairs = presence.announced((session.user_id, session.group) for session in (*admitted, *gone))
+        pairs = presence.announced(
+            (session.user_id, session.group) for session in (*admitted, *gone)
+        )
         before = presence.present(pairs)
         _insert(process, admitted)
         if gone:
@@ -278,7 +281,12 @@ def _insert(process: UUID, sessions: Collection[Session]) -> None:
     if sessions:
         Connection.objects.bulk_create(
             [
-                Connection(pk=session.key, process_id=process, user_id=session.user_id, stream=session.group)
+                Connection(
+                    pk=session.key,
+                    process_id=process,
+                    user_id=session.user_id,
+                    stream=session.group,
+                )
                 for session in sessions
             ],
             batch_size=BATCH,

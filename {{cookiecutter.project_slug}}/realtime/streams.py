@@ -258,7 +258,9 @@ def texts_after(positions: Iterable[tuple[Stream, int]]) -> dict[tuple[str, int]
                     last = max(texts[pk][-1][0] if texts[pk] else 0, start + 1)
                     served = {seq for seq in numbers[pk] if seq < last}
                     for seq in served:
-                        pages[model.group_of(pk), seq] = [item for item in texts[pk] if item[0] > seq]
+                        pages[model.group_of(pk), seq] = [
+                            item for item in texts[pk] if item[0] > seq
+                        ]
                     numbers[pk] -= served
             numbers = {pk: seqs for pk, seqs in numbers.items() if seqs}
     return pages
@@ -266,9 +268,7 @@ def texts_after(positions: Iterable[tuple[Stream, int]]) -> dict[tuple[str, int]
 
 def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dict[Any, Texts]:
     """Read a page of each of these streams, after a sequence number each, by one query."""
-    conditions = (
-        models.Q(stream=pk, seq__gt=seq, seq__lte=seq + PAGE_SIZE) for pk, seq in ranges
-    )
+    conditions = (models.Q(stream=pk, seq__gt=seq, seq__lte=seq + PAGE_SIZE) for pk, seq in ranges)
     # Summed up by the database: a page of large events would be megabytes to read and throw away.
     before = models.Window(
         models.Sum(Length(Cast("payload", models.TextField()))),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from channels.routing import get_default_application
 from realtime.other_servers import Closing
 from realtime.server import cannot_listen
 
@@ -43,7 +44,8 @@ def test_why_nothing_can_listen(error: Exception, sentence: str):
 
 async def test_lifespan(hub):
     """Servers that tell of their start and end get an answer to both."""
-    server = ApplicationCommunicator(application, {"type": "lifespan", "asgi": {"version": "3.0"}})
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    server = ApplicationCommunicator(get_default_application(), scope)
 
     await server.send_input({"type": "lifespan.startup"})
     assert await server.receive_output() == {"type": "lifespan.startup.complete"}

@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from realtime import bus as module
-from realtime.bus import Sender, Publisher, send_batch
+from realtime.bus import Publisher, Sender, send_batch
 from realtime.tests.test_libraries import Published
 
 

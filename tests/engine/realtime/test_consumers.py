@@ -7,6 +7,7 @@ import pytest
 from accounts import tokens
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
+from realtime.bus import EVERYONE, Revoke
 from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer
 from realtime.models import UserStream
 from realtime.notification import anotify_user
@@ -55,7 +56,13 @@ async def test_word_of_a_logout_that_comes_late(no_tick, user, access_token, hub
     client = Client(token=(await sync_to_async(tokens.issue)(user)).access)
     await client.ready()
 
-    hub.hear({"type": "realtime.revoke", "user": user.pk, "version": user.token_version})
+    message: Revoke = {
+        "type": "realtime.revoke",
+        "group": EVERYONE,
+        "user": user.pk,
+        "version": user.token_version,
+    }
+    hub.hear([message])
 
     assert await client.silent()
     await client.disconnect()
@@ -86,7 +93,7 @@ async def test_a_fault_still_cleans_up(access_token, hub, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         await client.communicator.wait(PATIENCE)
 
-    assert hub.sockets == set()
+    assert hub.connections == set()
 
 
 async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, settings):
@@ -116,7 +123,7 @@ async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, sett
 
 async def test_a_long_replay_comes_in_pages(user, access_token, hub, monkeypatch):
     """A replay of several pages has every event once, in order."""
-    monkeypatch.setattr("realtime.hub.PAGE_SIZE", 7)
+    monkeypatch.setattr("realtime.streams.PAGE_SIZE", 7)
     epoch = str((await UserStream.objects.acreate(user=user)).epoch)
     for n in range(20):
         await anotify_user(user.pk, {"n": n})
@@ -141,7 +148,7 @@ async def test_access_that_ends_during_the_connect(
     no_tick, user, access_token, hub, monkeypatch, when
 ):
     """A token that was good when it was checked opens nothing once its user has logged out."""
-    enter = hub.connections.enter
+    enter = hub.sessions.enter
 
     async def log_out_as_well(*args):
         if when == "before":  # and said so when nobody was there to hear it
@@ -151,13 +158,13 @@ async def test_access_that_ends_during_the_connect(
             await sync_to_async(user.revoke_access)()
         return admitted
 
-    monkeypatch.setattr(hub.connections, "enter", log_out_as_well)
+    monkeypatch.setattr(hub.sessions, "enter", log_out_as_well)
     client = Client(token=access_token)
     await client.connect()
 
     assert await client.close_code() == 4401
     await client.disconnect()
-    assert not hub.sockets
+    assert not hub.connections
 
 
 async def test_binary_frames_are_answered(access_token, hub):

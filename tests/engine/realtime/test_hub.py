@@ -198,7 +198,7 @@ async def test_a_socket_that_knows_more_than_the_feed_waits_for_it(
     subscription.start()
     assert not subscription.is_live
     async with asyncio.timeout(PATIENCE):
-        while not subscription.is_live:  # noqa: ASYNC110
+        while not subscription.is_live:
             await asyncio.sleep(0.005)
     await first.until(lambda r: r.seqs == [1, 2, 3])
 

@@ -11,7 +11,9 @@ without_access = own.without_access
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_a_recheck_that_fails_is_repeated(no_tick, hub, client, user, without_access, monkeypatch):
+async def test_a_recheck_that_fails_is_repeated(
+    no_tick, hub, client, user, without_access, monkeypatch
+):
     """A database that does not answer at first delays the check, but does not drop it."""
     monkeypatch.setattr("realtime.feed.RETRY_SECONDS", 0)
     calls = []

@@ -118,7 +118,7 @@ async def test_presence_is_of_members_not_of_sockets(
     await Process.objects.filter(pk=process.pk).aupdate(
         seen_at=timezone.now() - timedelta(minutes=1)
     )
-    hub.connections.refresh()
+    hub.sessions.refresh()
     events.append(await ada.receive())
 
     about_grace = [event for event in events if event.get("user") == "grace"]

@@ -38,7 +38,9 @@ class Client:
     ) -> None:
         self.communicator = WebsocketCommunicator(
             get_default_application(),
-            f"{path}?{urlencode(query)}", headers=headers, subprotocols=subprotocols
+            f"{path}?{urlencode(query)}",
+            headers=headers,
+            subprotocols=subprotocols,
         )
 
     async def connect(self) -> str | None:

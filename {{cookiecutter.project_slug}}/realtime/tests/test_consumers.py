@@ -271,7 +271,9 @@ async def test_pages_of_others_are_refused_before_the_handshake(access_token, su
     for origin in (b"https://evil.example", b"null", b"localhost.evil.example"):
         with subtests.test(origin=origin):
             communicator = WebsocketCommunicator(
-                get_default_application(), f"/ws/realtime/?token={access_token}", headers=[(b"origin", origin)]
+                get_default_application(),
+                f"/ws/realtime/?token={access_token}",
+                headers=[(b"origin", origin)],
             )
 
             accepted, _ = await communicator.connect(PATIENCE)

@@ -25,7 +25,9 @@ def without_access(monkeypatch):
     """A function that decides who may not follow a user's events from now on."""
 
     def decide(answer):
-        monkeypatch.setattr(UserStream, "without_access", classmethod(lambda _, followers: answer(followers)))
+        monkeypatch.setattr(
+            UserStream, "without_access", classmethod(lambda _, followers: answer(followers))
+        )
 
     return decide
 
@@ -35,7 +37,9 @@ async def recheck(user):
     await sync_to_async(streams.recheck)(UserStream(user_id=user.pk))
 
 
-async def test_who_has_lost_access_is_closed_and_hears_nothing_more(no_tick, client, user, without_access):
+async def test_who_has_lost_access_is_closed_and_hears_nothing_more(
+    no_tick, client, user, without_access
+):
     """After a recheck a socket whose user lost access gets 4403, and no later event."""
     without_access(lambda followers: {(user.pk, user.pk)})
 

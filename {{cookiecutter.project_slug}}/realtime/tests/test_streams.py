@@ -5,9 +5,9 @@ from django.db import transaction
 
 from accounts.models import User
 from realtime import streams
+from realtime.bus import Hint, publisher
 from realtime.models import UserEvent, UserStream
 from realtime.notification import notify_user, notify_users
-from realtime.bus import Hint, publisher
 from realtime.streams import StreamBusy
 
 
@@ -52,7 +52,7 @@ def test_a_hint_leaves_with_the_commit(user, published):
         notify_user(user.pk, {"n": 1}, durable=False)
         assert published == []
 
-    assert [hint["seq"] for hint in published] == [1, None]
+    assert [message.get("seq") for message in published] == [1, None]
 
 
 @pytest.mark.django_db
@@ -94,7 +94,7 @@ def test_signals_for_many_need_no_database(user, other_user, published):
     """Events that are not durable go to each user without a row."""
     notify_users([user.pk, other_user.pk], {"n": 1}, durable=False)
 
-    assert [hint["seq"] for hint in published] == [None, None]
+    assert [message["type"] for message in published] == ["realtime.signal"] * 2
     assert not UserStream.objects.exists()
 
 
@@ -134,7 +134,7 @@ def test_a_locked_stream_is_a_clear_error(user, published, short_lock_timeout, h
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_ends_at_its_number_or_its_size(user, published, subtests):
+def test_a_page_ends_at_its_number_or_its_size(user, published, subtests, monkeypatch):
     """The event that exceeds the size is the last one of its page."""
     for _ in range(5):
         notify_user(user.pk, {"text": "x" * 90})
@@ -147,11 +147,53 @@ def test_a_page_ends_at_its_number_or_its_size(user, published, subtests):
         ("none", 5, 10, 10_000, []),
     ):
         with subtests.test(case):
-            page = streams.texts_after(user.event_stream, after, limit, size)
+            monkeypatch.setattr(streams, "PAGE_SIZE", limit)
+            monkeypatch.setattr(streams, "PAGE_BYTES", size)
+            stream = user.event_stream
+            page = streams.texts_after([(stream, after)])[stream.group, after]
 
             assert [seq for seq, _ in page] == seqs
             texts = [hint["text"] for hint in published[after:]]
             assert [text for _, text in page] == texts[: len(seqs)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_of_many_streams_are_one_query(
+    user, other_user, published, django_assert_num_queries
+):
+    """However many are behind, and on however many streams."""
+    for one in (user, other_user, user, user):
+        notify_user(one.pk, {"n": 0})
+    first, second = UserStream.objects.order_by("pk")
+
+    with django_assert_num_queries(1):
+        pages = streams.texts_after([(first, 0), (first, 2), (second, 0)])
+
+    numbers = {(group, after): [seq for seq, _ in page] for (group, after), page in pages.items()}
+    assert numbers == {
+        (first.group, 0): [1, 2, 3],
+        (first.group, 2): [3],
+        (second.group, 0): [1],
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_does_not_reach_so_far_serves_nobody_further(user, published, monkeypatch):
+    """Whoever is further ahead than a page reaches gets one of his own."""
+    monkeypatch.setattr(streams, "PAGE_SIZE", 2)
+    for _ in range(6):
+        notify_user(user.pk, {"n": 0})
+    stream = UserStream.objects.get()
+
+    pages = streams.texts_after([(stream, after) for after in (0, 1, 2, 4, 6)])
+
+    assert [[seq for seq, _ in pages[stream.group, after]] for after in (0, 1, 2, 4, 6)] == [
+        [1, 2],
+        [2],
+        [3, 4],
+        [5, 6],
+        [],
+    ]
 
 
 @pytest.mark.django_db
