@@ -209,7 +209,7 @@ class Feed:
                     self.end(CloseCode.NO_SUCH_STREAM)
                     return
                 self.end(CloseCode.NOT_ALLOWED, page.without_access)
-                self._answered = asked
+                self._answer(asked)
                 self._take(page.position, page.texts)
                 await self._pace()
                 if self._wanted == wanted:
@@ -217,11 +217,14 @@ class Feed:
                     self._wanted = max(page.position.head, self.last)
         finally:
             self._reader = None
-            self._answered = self._asked
+            self._answer(self._asked)
             self._announce()
-            held, self._held = self._held, deque(maxlen=HELD_SIGNALS)
-            for signal in held:
-                self.hear_signal(signal)
+
+    def _answer(self, asked: int) -> None:
+        """Note what has been asked for and is done; what waited for it is delivered."""
+        self._answered = asked
+        while self._held and self._answered == self._asked:
+            self.hear_signal(self._held.popleft())
 
     def _take(self, position: Position, texts: list[tuple[int, str]]) -> None:
         """Deliver what was read, or start over if it does not continue what was delivered."""

@@ -1,12 +1,16 @@
 """The sockets of a room."""
 
+import asyncio
+import threading
 from uuid import uuid4
 
 import pytest
 from chat import membership, messages
-from chat.models import Message
-from chat.tests.test_sockets import joined
+from chat.models import Message, Room
+from chat.tests.test_sockets import Member, joined
+from realtime import streams
 from realtime.database import in_database
+from realtime.tests.sockets import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,6 +35,58 @@ async def test_who_is_no_member_any_more_hears_nothing_more(
     assert [await client.close_code() for client in grace] == [4403, 4403]
     assert (await ada.receive())["text"] == "she is gone"
     for client in (ada, *grace):
+        await client.disconnect()
+
+
+@pytest.mark.parametrize("since", [None, 0], ids=["live", "replaying"])
+async def test_who_is_kicked_while_the_socket_opens_reads_nothing(
+    room, user, access_token, member, other_token, no_tick, hub, monkeypatch, since
+):
+    """Membership is asked for once more when the socket follows the room, known or not."""
+    ada = await joined(room, access_token)
+    enter = hub.sessions.enter
+
+    async def kick_meanwhile(*args):
+        await in_database(membership.kick, room, user, "grace")
+        await in_database(messages.send, room, user, "she is gone")
+        return await enter(*args)
+
+    monkeypatch.setattr(hub.sessions, "enter", kick_meanwhile)
+    position = {} if since is None else {"since": since, "epoch": room.epoch}
+    grace = Member(f"/ws/chat/{room.slug}/", token=other_token, **position)
+    await grace.connect()
+
+    frames = []
+    while (output := await grace.communicator.receive_output(PATIENCE))["type"] == "websocket.send":
+        frames.append(output["text"])
+    assert output["code"] == 4403
+    assert not [text for text in frames if "she is gone" in text]
+    for client in (ada, grace):
+        await client.disconnect()
+
+
+async def test_signals_wait_for_a_check_of_access(
+    room, user, access_token, member, other_token, no_tick, hub, monkeypatch
+):
+    """Who was kicked hears nothing of what is not stored either, and the others all of it."""
+    ada, grace = await joined(room, access_token), await joined(room, other_token)
+    ask, asked, go_on = Room.without_access, threading.Event(), threading.Event()
+
+    def slow(pairs):
+        asked.set()
+        assert go_on.wait(PATIENCE)
+        return ask(pairs)
+
+    monkeypatch.setattr(Room, "without_access", slow)
+    await in_database(membership.kick, room, user, "grace")
+    assert await asyncio.to_thread(asked.wait, PATIENCE)
+    streams.signal(Room, room.pk, {"type": "secret"})
+    await asyncio.sleep(0.05)
+    go_on.set()
+
+    assert await grace.close_code() == 4403
+    assert (await ada.receive())["type"] == "secret"
+    for client in (ada, grace):
         await client.disconnect()
 
 
