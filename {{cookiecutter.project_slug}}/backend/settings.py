@@ -232,6 +232,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Redis: the channel layer and the cache, each in memory where there is none
 
 REDIS_URLS = redis_urls.split(env.str("REDIS_URL"))
+# Before every name in Redis, whose messages know no databases: whoever shares one needs another.
+REDIS_PREFIX = env.str("REDIS_PREFIX", default=_PYPROJECT["project"]["name"])
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
@@ -248,7 +250,8 @@ if REDIS_URLS:
                         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=1, base=0.05), 2),
                     )
                     for url in REDIS_URLS
-                ]
+                ],
+                "prefix": REDIS_PREFIX,
             },
         }
     }
@@ -264,7 +267,7 @@ if REDIS_URLS:
                 "socket_timeout": 1,
                 "retry": Retry(NoBackoff(), 0),
             },
-            "KEY_PREFIX": "cache",
+            "KEY_PREFIX": f"{REDIS_PREFIX}:cache",
         }
     }
 else:

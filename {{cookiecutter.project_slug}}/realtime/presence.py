@@ -24,7 +24,11 @@ def living_since() -> datetime:
 
 def announced(pairs: Iterable[tuple[int, str]]) -> Pairs:
     """Return those pairs of a user and a group whose stream tells of presence."""
-    return {(user, group) for user, group in pairs if _model(group).announces_presence}
+    return {
+        (user, group)
+        for user, group in pairs
+        if (model := _model(group)) and model.announces_presence
+    }
 
 
 def present(pairs: Pairs) -> Pairs:
@@ -43,13 +47,18 @@ def announce(before: Pairs, after: Pairs) -> None:
     """Tell of those who have come and gone, within the transaction that has changed the rows."""
     by_model: dict[type[Stream], list[tuple[Any, int, bool]]] = {}
     for user, group in before ^ after:
-        key = group.split(".", 2)[2]
-        by_model.setdefault(_model(group), []).append((key, user, (user, group) in after))
+        if model := _model(group):
+            key = group.split(".", 2)[2]
+            by_model.setdefault(model, []).append((key, user, (user, group) in after))
     for model, changes in by_model.items():
         model.announce_presence(changes)
 
 
-def _model(group: str) -> type[Stream]:
-    app_label, name, _ = group.split(".", 2)  # A key may hold a dot.
-    model: type[Stream] = apps.get_model(app_label, name)
-    return model
+def _model(group: str) -> type[Stream] | None:
+    """Return the stream model of a group; None where it has been removed or renamed since."""
+    try:
+        app_label, name, _ = group.split(".", 2)  # A key may hold a dot.
+        model = apps.get_model(app_label, name)
+    except (LookupError, ValueError):
+        return None
+    return model if issubclass(model, Stream) else None

@@ -32,6 +32,24 @@ def test_options_of_the_url(load):
     }
 
 
+def test_names_in_redis_carry_the_deployments_own(load):
+    """Staging hears nothing of production, and counts no requests of it, on the same server."""
+    redis = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
+
+    names = [
+        (
+            settings["CHANNEL_LAYERS"]["default"]["CONFIG"]["prefix"],
+            settings["CACHES"]["default"]["KEY_PREFIX"],
+        )
+        for settings in (load(**redis), load(**redis, REDIS_PREFIX="staging"))
+    ]
+
+    assert names == [
+        ("my-realtime-backend", "my-realtime-backend:cache"),
+        ("staging", "staging:cache"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

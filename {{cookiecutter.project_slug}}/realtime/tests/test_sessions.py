@@ -44,6 +44,18 @@ def test_a_key_with_a_dot():
     assert presence._model(UserStream.group_of("1.2")) is UserStream
 
 
+async def test_a_row_of_a_removed_stream_keeps_no_other(user, hub):
+    """What a dead process leaves behind is cleaned up, whatever stream models are gone since."""
+    process = await Process.objects.acreate(pk=uuid4(), seen_at=timezone.now() - timedelta(hours=1))
+    for group in ("parcels.parcel.1", "accounts.user.1", "nonsense", UserStream.group_of(user.pk)):
+        await Connection.objects.acreate(pk=uuid4(), process=process, user=user, stream=group)
+
+    hub.sessions.refresh()
+
+    await until(lambda: not Process.objects.exists())
+    assert not await Connection.objects.aexists()
+
+
 async def test_a_user_has_so_many_sockets_and_no_more(access_token, hub, settings):
     """One more closes with 4429, however close together they come; a free place is used again."""
     settings.REALTIME_SOCKETS_PER_USER = 3
