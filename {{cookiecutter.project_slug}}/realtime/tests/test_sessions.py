@@ -44,7 +44,7 @@ def test_a_key_with_a_dot():
     assert presence._model(UserStream.group_of("1.2")) is UserStream
 
 
-async def test_a_row_of_a_removed_stream_keeps_no_other(user, access_token, hub, no_tick):
+async def test_a_row_of_a_removed_stream_keeps_no_other(user, access_token, hub):
     """What a dead process leaves behind is cleaned up, whatever stream models are gone since."""
     client = Client(token=access_token)
     await client.ready()
