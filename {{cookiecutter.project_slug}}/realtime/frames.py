@@ -12,9 +12,14 @@ from django.core.serializers.json import DjangoJSONEncoder
 # The longest `seq` that a frame can carry, so that a payload that is accepted always fits.
 LONGEST_SEQ = len(',"seq":9223372036854775807')
 
+# Objects and lists in each other. Python's parser, which has to read an event again, gives up
+# after about 980 in 3.11.
+DEEPEST = 100
+
 _encode = DjangoJSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=True, separators=(",", ":")
 ).encode
+_strings = re.compile(r'"(?:[^"\\]|\\.)*"')
 # A NUL that JSON escaped, not a backslash followed by the letters u0000.
 _nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -109,19 +114,22 @@ def check_payload(payload: Mapping[str, Any]) -> str:
     """Check an event against the payload contract and give its JSON text.
 
     Args:
-        payload: a JSON object; `seq` and types beginning with `realtime.` are the protocol's own.
+        payload: a JSON object; `seq`, `stream` and types beginning with `realtime.` are the
+            protocol's own.
 
     Raises:
         ValueError: it is no JSON object, uses a reserved name, holds what JSON or the database
-            cannot (NaN, a NUL character, a lone surrogate), or its frame would be larger than
-            `REALTIME_MAX_FRAME_BYTES`.
+            cannot (NaN, a NUL character, a lone surrogate), is nested deeper than `DEEPEST`, or its
+            frame would be larger than `REALTIME_MAX_FRAME_BYTES`.
     """
     if not isinstance(payload, Mapping):
         raise ValueError(f"an event must be a JSON object, not {type(payload).__name__}")
-    if "seq" in payload:
-        raise ValueError("the key 'seq' is reserved: the stream sets it; use another name")
-    kind = payload.get("type")
-    if isinstance(kind, str) and kind.startswith("realtime."):
+    for name in ("seq", "stream"):
+        if name in payload:
+            raise ValueError(f"the key {name!r} is reserved: the server sets it; use another name")
+    # Django's lazy texts are not of the type str.
+    kind = str(payload.get("type", ""))
+    if kind.startswith("realtime."):
         raise ValueError(f"the type {kind!r} is reserved: types may not begin with 'realtime.'")
     for key in payload:
         if not isinstance(key, str):
@@ -131,6 +139,8 @@ def check_payload(payload: Mapping[str, Any]) -> str:
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the event is not valid JSON: {error}") from error
+    if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
+        raise ValueError(f"the event is nested deeper than {DEEPEST} objects and lists")
     if "\\u0000" in text and _nul.search(text):
         raise ValueError("the event holds a NUL character, which PostgreSQL cannot store")
     if size + LONGEST_SEQ > settings.REALTIME_MAX_FRAME_BYTES:
@@ -139,3 +149,15 @@ def check_payload(payload: Mapping[str, Any]) -> str:
             f"({settings.REALTIME_MAX_FRAME_BYTES:,}): send an id and let the client fetch the rest"
         )
     return text
+
+
+def _depth(text: str) -> int:
+    """Return how many objects and lists of a JSON text are in each other."""
+    depth = deepest = 0
+    for character in _strings.sub("", text):
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
 
@@ -79,12 +80,35 @@ class Stream(models.Model):
     @property
     def group(self) -> str:
         """The channel-layer group that is told of every new entry."""
-        return self.group_of(self.pk)
+        return f"{self._meta.label_lower}.{self.pk}"
 
     @classmethod
     def group_of(cls, pk: Any) -> str:
-        """Give the group of the stream with a key, without its row."""
-        return f"{cls._meta.label_lower}.{pk}"
+        """Return the group of the stream with a key, without its row.
+
+        Raises:
+            ValueError: it cannot be a key of such a stream.
+        """
+        return f"{cls._meta.label_lower}.{cls.key_of(pk)}"
+
+    @classmethod
+    def key_of(cls, pk: Any) -> Any:
+        """Return a key as the database has it, whatever its spelling: 7 for "007".
+
+        Raises:
+            ValueError: it cannot be a key of such a stream.
+        """
+        field: models.Field = cls._meta.pk
+        while field.remote_field is not None:
+            field = field.target_field
+        if isinstance(pk, bool | float):
+            # Python takes True for 1, and Django 1.5.
+            raise ValueError(f"{pk} is no key of a {cls._meta.verbose_name}")
+        try:
+            return field.to_python(pk)
+        except ValidationError as error:
+            reason = "; ".join(error.messages)
+            raise ValueError(f"no key of a {cls._meta.verbose_name}: {reason}") from None
 
 
 class Entry(models.Model):

@@ -84,7 +84,7 @@ def append_all(
     text = check_payload(payload)
     entry = stream.entry_model()
     alias = router.db_for_write(stream)
-    pks = sorted({stream._meta.pk.get_prep_value(pk) for pk in pks})
+    pks = sorted({stream.key_of(pk) for pk in pks})
     with bounded_wait(f"{stream._meta.label} {pks[:5]}"), transaction.atomic(using=alias):
         rows = _advance(stream, pks, alias) if len(pks) == 1 else {}
         if not rows:
@@ -222,9 +222,7 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
     ]
     by_label = {model._meta.label_lower: model for model in by_model}
     return {
-        by_label[label].group_of(by_label[label]._meta.pk.to_python(pk)): Position(
-            str(epoch), head, trimmed
-        )
+        by_label[label].group_of(pk): Position(str(epoch), head, trimmed)
         for together in _batches(queries, 10)
         for label, pk, epoch, head, trimmed in reduce(
             lambda first, other: first.union(other, all=True), together

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.utils.translation import gettext_lazy
 
 from realtime.frames import Frame, check_payload, with_seq
 
@@ -30,13 +31,27 @@ def test_dates_and_uuids_become_strings():
     )
 
 
+def nested(depth):
+    """Give lists in each other."""
+    return [nested(depth - 1)] if depth > 1 else []
+
+
+def test_brackets_in_texts_are_no_nesting():
+    """Only objects and lists count."""
+    assert check_payload({"x": '[{"' * 200, "y": nested(99)})
+
+
 def test_a_payload_that_breaks_the_contract_is_refused(subtests):
     """The error names what is wrong with an event, before anything is stored."""
     cases: list[tuple[Any, str]] = [
         (["a"], "must be a JSON object, not list"),
         ("a", "must be a JSON object, not str"),
         ({"seq": 1}, "'seq' is reserved"),
+        ({"stream": "chat/lobby"}, "'stream' is reserved"),
         ({"type": "realtime.ready"}, "'realtime.ready' is reserved"),
+        ({"type": gettext_lazy("realtime.ready")}, "'realtime.ready' is reserved"),
+        ({"x": nested(101)}, "nested deeper than 100"),
+        ({"x": nested(900)}, "nested deeper than 100"),
         ({1: "a"}, "key 1 must be a string"),
         ({"x": float("nan")}, "not valid JSON"),
         ({"x": object()}, "not valid JSON"),

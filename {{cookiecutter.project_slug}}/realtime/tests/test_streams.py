@@ -60,7 +60,7 @@ def test_an_unknown_user_is_an_error_at_once():
     """The caller learns of a wrong id now, not when the transaction commits."""
     with pytest.raises(ValueError, match="no user has the id 12345"):
         notify_user(12345, {"n": 1})
-    with pytest.raises(ValueError, match="a number but got 'ada'"):
+    with pytest.raises(ValueError, match="“ada” value must be an integer"):
         notify_user("ada", {"n": 1})  # type: ignore[arg-type]
 
     assert not UserStream.objects.exists()
@@ -87,6 +87,19 @@ def test_notify_users_tells_all_or_none(user, published):
 
     assert published == []
     assert not UserEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_may_be_spelled_in_other_ways(user, published):
+    """Whoever follows hears of it all the same; what Python takes for a number need not be one."""
+    notify_user(f"00{user.pk}", {"n": 1})
+    notify_user(f"00{user.pk}", {"n": 1}, durable=False)
+
+    assert {message["group"] for message in published} == {UserStream.group_of(user.pk)}
+    for wrong in (True, "ada", "", None, 1.5):
+        for durable in (True, False):
+            with pytest.raises(ValueError, match=r"key|value|None"):
+                notify_user(wrong, {"n": 1}, durable=durable)
 
 
 @pytest.mark.django_db(transaction=True)
