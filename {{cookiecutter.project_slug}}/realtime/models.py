@@ -101,7 +101,7 @@ class Stream(models.Model):
         field: models.Field = cls._meta.pk
         while field.remote_field is not None:
             field = field.target_field
-        if isinstance(pk, bool | float):
+        if pk is None or isinstance(pk, bool | float):
             # Python takes True for 1, and Django 1.5.
             raise ValueError(f"{pk} is no key of a {cls._meta.verbose_name}")
         try:
