@@ -28,7 +28,7 @@ from .sessions import Sessions
 logger = logging.getLogger(__name__)
 
 # What a process keeps of the latest frames, for those who come back after a short while.
-TAIL_BYTES = 16 * 1024 * 1024
+TAIL_BYTES = 4 * 1024 * 1024
 TAIL_SECONDS = 60
 # Reads of streams at a time; those that wait share the next query.
 READERS = 2

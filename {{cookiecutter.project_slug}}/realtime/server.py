@@ -28,6 +28,8 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 from django.conf import settings
 from twisted.internet import defer, tcp
 
+from backend.environment import explained
+
 from . import metrics
 from .close_codes import CloseCode
 
@@ -333,7 +335,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     address, port = options.bind, options.port
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
-    application = get_default_application()
+    with explained():
+        application = get_default_application()
     # What has been imported stays: it need not be looked through again and again, and a burst of
     # messages to a thousand sockets is no reason to look through all of those either (20 % of it).
     gc.collect()
