@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from django.db import transaction
-from realtime import connections
 from realtime.database import in_database
 from realtime.models import UserStream
+from realtime.streams import StreamBusy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,15 +28,15 @@ async def test_nobody_waits_for_another_users_lock(user, other_user, hub, settin
     await held.wait()
     stream = await UserStream.objects.acreate(user=other_user)
     mine = UserStream(user=user)
-    waiting = asyncio.create_task(hub.connections.enter("mine", user.pk, 0, mine))
-    assert await hub.connections.enter("theirs", other_user.pk, 0, stream)
+    waiting = asyncio.create_task(hub.sessions.enter("mine", user.pk, 0, mine))
+    assert await hub.sessions.enter("theirs", other_user.pk, 0, stream)
     assert not waiting.done()
 
     if released:
         free.set()
         assert await waiting
     else:
-        with pytest.raises(connections.StreamBusy):
+        with pytest.raises(StreamBusy):
             await waiting
         free.set()
     await holding

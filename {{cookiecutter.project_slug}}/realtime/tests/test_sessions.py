@@ -41,7 +41,7 @@ async def test_an_open_socket_has_a_row(user, access_token, hub):
 
 def test_a_key_with_a_dot():
     """What a group names as its stream's model stands before the key, whatever that is."""
-    assert presence._model(UserStream.group_of("1.2")) is UserStream
+    assert presence._model("realtime.userstream.1.2") is UserStream
 
 
 async def test_a_row_of_a_removed_stream_keeps_no_other(user, access_token, hub):
