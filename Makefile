@@ -11,7 +11,7 @@ demo := demo/my-realtime-backend
 port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-template test-faults test-changes test-machines test-newest test-docker lint format lock bench bench-render pictures clean
+.PHONY: help install demo test test-fast test-template test-servers test-faults test-changes test-machines test-newest test-docker lint format lock bench bench-render pictures clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,8 +38,10 @@ test-fast: $(installed) lint ## Check the documents, and render, verify and look
 		--numprocesses auto --dist loadgroup -k "documents or sqlite-use_chat-use_nginx-3.13" $(args)
 
 test-template: $(installed) ## Render every combination of answers and use the results; args="-k name" narrows
-	@pytest --numprocesses auto --dist loadgroup --ignore tests/faults \
-		--ignore tests/changes --ignore tests/docker --ignore tests/machines $(args)
+	@pytest tests/test_*.py --numprocesses auto --dist loadgroup $(args)
+
+test-servers: $(installed) ## Send real servers, also behind nginx and from a browser, what clients might
+	@pytest tests/connections tests/stack tests/browser --numprocesses auto --dist loadgroup $(args)
 
 test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
