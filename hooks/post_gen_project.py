@@ -43,7 +43,9 @@ KEPT = {
 
 PROJECT = Path.cwd()
 # Where the project is, and what verifies it.
-VERIFY = f"cd {shlex.quote(str(PROJECT))} && make install test"
+VERIFY = "make install test"
+if not UNDER_CRUFT:
+    VERIFY = f"cd {shlex.quote(str(PROJECT))} && {VERIFY}"
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 PROGRESS = Progress(

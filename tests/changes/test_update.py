@@ -135,7 +135,7 @@ def test_cruft_renders_what_cookiecutter_renders(template: Path, tmp_path: Path,
     """Byte for byte the same, without the files that belong to one machine."""
     done = run([TOOLS / "cruft", "create", template, "--no-input"], cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout
-    assert " && make install test` verifies it" in done.stdout
+    assert "`make install test` verifies it" in done.stdout
     created = tmp_path / "my-realtime-backend"
     rendered = render(tmp_path / "out", template=template, verify_project=False).project
     assert files(created) - {".cruft.json"} == files(rendered) - {".env", "api.http"}

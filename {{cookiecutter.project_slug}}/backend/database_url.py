@@ -29,8 +29,8 @@ def parse(url: str) -> dict[str, Any]:
     """
     if not url:
         raise UnusableSetting(
-            "DATABASE_URL is not set. In development `make run` and its like see to that; else set "
-            "it to sqlite:////absolute/path or postgres://user:password@host:5432/name"
+            "DATABASE_URL is not set. Set it in .env or in the environment, to "
+            "sqlite:////absolute/path or postgres://user:password@host:5432/name"
         )
     try:
         return _parse(url)

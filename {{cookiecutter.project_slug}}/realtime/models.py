@@ -98,7 +98,7 @@ class Stream(models.Model):
         Raises:
             ValueError: it cannot be a key of such a stream.
         """
-        field: models.Field = cls._meta.pk
+        field: Any = cls._meta.pk
         while field.remote_field is not None:
             field = field.target_field
         if pk is None or isinstance(pk, bool | float):

@@ -60,7 +60,7 @@ def test_postgresql(url: str, expected: dict):
 @pytest.mark.parametrize("url", ["", None])
 def test_none(url):
     """Without one the error says where to get it."""
-    with pytest.raises(UnusableSetting, match=r"DATABASE_URL is not set.*make run.*postgres:"):
+    with pytest.raises(UnusableSetting, match=r"DATABASE_URL is not set.*\.env.*postgres:"):
         parse(url)
 
 

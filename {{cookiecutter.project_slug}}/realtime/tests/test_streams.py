@@ -1,5 +1,7 @@
 """Appending to streams, and reading them."""
 
+from typing import Any
+
 import pytest
 from django.db import transaction
 
@@ -92,11 +94,13 @@ def test_notify_users_tells_all_or_none(user, published):
 @pytest.mark.django_db(transaction=True)
 def test_a_key_may_be_spelled_in_other_ways(user, published):
     """Whoever follows hears of it all the same; what Python takes for a number need not be one."""
-    notify_user(f"00{user.pk}", {"n": 1})
-    notify_user(f"00{user.pk}", {"n": 1}, durable=False)
+    other: Any = f"00{user.pk}"
+    notify_user(other, {"n": 1})
+    notify_user(other, {"n": 1}, durable=False)
 
     assert {message["group"] for message in published} == {UserStream.group_of(user.pk)}
-    for wrong in (True, "ada", "", None, 1.5):
+    keys: list[Any] = [True, "ada", "", None, 1.5]
+    for wrong in keys:
         for durable in (True, False):
             with pytest.raises(ValueError, match=r"key|value|None"):
                 notify_user(wrong, {"n": 1}, durable=durable)
