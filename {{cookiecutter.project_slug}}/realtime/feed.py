@@ -14,7 +14,6 @@ the tail and go live" and "check `last` and deliver" safe without a lock.
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Protocol
@@ -27,14 +26,10 @@ from .frames import Frame, Tail, join, reset_frame
 from .models import Stream
 from .streams import Page, Position
 
-logger = logging.getLogger(__name__)
-
 # What one write to the subscriptions of a feed holds at most, but for its last frame.
 FLUSH_BYTES = 64 * 1024
 # Seconds that a read of missing events waits for its slowest connection before it goes on.
 PACE_SECONDS = 1.0
-# Seconds until a read that failed is tried again.
-RETRY_SECONDS = 1.0
 # Signals that wait for a check of who may have them; they are worthless soon.
 HELD_SIGNALS = 100
 
@@ -47,9 +42,6 @@ class Connection(Protocol):
 
     def write(self, frames: Sequence[Frame], wire: bytes) -> None:
         """Send frames now or queue them; `wire` holds the same frames, joined and encoded."""
-
-    def end_subscription(self, subscription: "Subscription", code: CloseCode) -> None:
-        """Tell the client that a subscription has ended, and why."""
 
     def end(self, code: int) -> None:
         """Close the connection soon, with a close code."""
@@ -70,7 +62,10 @@ class Host(Protocol):
         """Call the feed's `flush` at the end of this turn of the loop."""
 
     async def read(self, stream: Stream, seq: int, users: Collection[int]) -> Page:
-        """Read what follows a position, and then which of these users may not follow."""
+        """Read what follows a position, and then which of these users may not follow.
+
+        One that fails is tried again until the database answers.
+        """
 
 
 class Feed:
@@ -85,9 +80,9 @@ class Feed:
         self.stream = stream
         self.epoch = str(stream.epoch)
         self.last = stream.head
-        # Everyone who follows; those among them who have caught up, by the name they use for it.
+        # Everyone who follows, and those among them who have caught up.
         self.followers: set[Subscription] = set()
-        self.live: dict[str | None, set[Subscription]] = {}
+        self.live: set[Subscription] = set()
         self._wanted = stream.head
         self._tail: deque[Frame] = deque()
         self._unsent: list[Frame] = []
@@ -117,11 +112,9 @@ class Feed:
             self._send(frame)
             return
         self.flush()
-        for name, subscriptions in self.live.items():
-            named = frame.named(name)
-            for subscription in tuple(subscriptions):
-                if subscription.connection.user_id != excluded:
-                    subscription.connection.write([named], named.wire)
+        for subscription in tuple(self.live):
+            if subscription.connection.user_id != excluded:
+                subscription.connection.write([frame], frame.wire)
 
     def want(self, seq: int) -> None:
         """Make sure that everything up to `seq` gets delivered."""
@@ -169,11 +162,10 @@ class Feed:
     def flush(self) -> None:
         """Send the frames of this turn of the loop to every live subscription, as one write."""
         frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
-        for name, subscriptions in self.live.items() if frames else ():
-            named = [frame.named(name) for frame in frames]
-            wire = join(named)
-            for subscription in tuple(subscriptions):
-                subscription.connection.write(named, wire)
+        if frames:
+            wire = join(frames)
+            for subscription in tuple(self.live):
+                subscription.connection.write(frames, wire)
 
     def _deliver(self, frame: Frame) -> None:
         assert frame.seq is not None
@@ -199,12 +191,7 @@ class Feed:
         try:
             while self.followers and (self._answered < self._asked or self._wanted > self.last):
                 asked, wanted = self._asked, self._wanted
-                try:
-                    page = await self.host.read(self.stream, self.last, self.users)
-                except Exception as error:
-                    logger.warning("%s could not be read: %r", self.stream.group, error)
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
+                page = await self.host.read(self.stream, self.last, self.users)
                 if page.position is None:
                     self.end(CloseCode.NO_SUCH_STREAM)
                     return
@@ -248,28 +235,23 @@ class Feed:
         self.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PACE_SECONDS):
-                for subscriptions in list(self.live.values()):
-                    for subscription in tuple(subscriptions):
-                        await subscription.connection.drained()
+                for subscription in tuple(self.live):
+                    await subscription.connection.drained()
 
 
 class Subscription:
     """One connection on one feed, from its asked position to the live events."""
 
-    def __init__(
-        self, connection: Connection, feed: Feed, stream: Stream, name: str | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, feed: Feed, stream: Stream) -> None:
         """Follow a feed; nothing is sent before `start`.
 
         Args:
             connection: who follows.
             feed: what.
             stream: the row of it that was read for this.
-            name: under which the client has subscribed; None for a socket of the stream's own.
         """
         self.connection = connection
         self.feed = feed
-        self.name = name
         self.epoch = str(stream.epoch)
         self.seq = self.head = stream.head
         self._trimmed = stream.trimmed
@@ -304,23 +286,22 @@ class Subscription:
     @property
     def is_live(self) -> bool:
         """Whether everything up to the feed's last event has been sent."""
-        return self in self.feed.live.get(self.name, ())
+        return self in self.feed.live
 
     def end(self, code: CloseCode) -> None:
-        """Stop, and let the connection tell the client why."""
+        """Stop, and close the connection, which has no other use."""
         self.stop()
-        self.connection.end_subscription(self, code)
+        self.connection.end(code)
 
     def stop(self) -> None:
         """Send nothing more; the feed stays until the tick, for one who comes back."""
         if self._replay is not None:
             self._replay.cancel()
         self.feed.followers.discard(self)
-        self.feed.live.get(self.name, set()).discard(self)
+        self.feed.live.discard(self)
 
     def _write(self, frames: list[Frame]) -> None:
-        named = [frame.named(self.name) for frame in frames]
-        self.connection.write(named, join(named))
+        self.connection.write(frames, join(frames))
 
     def _go_live(self) -> bool:
         """Go live if the tail holds all that is missing; without an `await`."""
@@ -335,19 +316,14 @@ class Subscription:
         feed.flush()
         if frames:
             self._write(frames)
-        feed.live.setdefault(self.name, set()).add(self)
+        feed.live.add(self)
         return True
 
     async def _read_until_live(self) -> None:
         """Send stored events page by page, waiting for the client to read, until it is live."""
         feed, connection = self.feed, self.connection
         while True:
-            try:
-                page = await feed.host.read(feed.stream, self.seq, {connection.user_id})
-            except Exception as error:
-                logger.warning("%s could not be replayed: %r", feed.stream.group, error)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
+            page = await feed.host.read(feed.stream, self.seq, {connection.user_id})
             if page.position is None:
                 self.end(CloseCode.NO_SUCH_STREAM)
                 return

@@ -27,26 +27,17 @@ _nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class Frame:
     """One event as its subscribers receive it: a WebSocket frame with the JSON text."""
 
-    __slots__ = ("_named", "seq", "wire")
+    __slots__ = ("seq", "wire")
 
     def __init__(self, text: str, seq: int | None = None) -> None:
         self.seq = seq
         self.wire = text_frame(text.encode())
-        self._named: tuple[str, Frame] | None = None
 
     @property
     def text(self) -> str:
         """The JSON text, for servers that make frames themselves."""
         header = {126: 4, 127: 10}.get(self.wire[1], 2)
         return self.wire[header:].decode()
-
-    def named(self, name: str | None) -> "Frame":
-        """Return the frame for who has subscribed by name: with `stream`, made once."""
-        if name is None:
-            return self
-        if self._named is None or self._named[0] != name:
-            self._named = (name, Frame(f'{self.text[:-1]},"stream":{encode(name)}}}', self.seq))
-        return self._named[1]
 
 
 class Tail:
@@ -99,7 +90,7 @@ def reset_frame(epoch: str, seq: int) -> Frame:
     return Frame(encode({"type": "realtime.reset", "epoch": epoch, "seq": seq}))
 
 
-def encode(payload: Mapping[str, Any] | str) -> str:
+def encode(payload: Mapping[str, Any]) -> str:
     """Return the JSON text of a payload; dates, UUIDs and decimals become strings."""
     return _encode(payload)
 

@@ -33,6 +33,8 @@ TAIL_SECONDS = 60
 # Reads of streams at a time; those that wait share the next query.
 READERS = 2
 READ_BATCH = 200
+# Seconds until a read that failed is tried again.
+RETRY_SECONDS = 1.0
 
 
 class TooManySockets(Exception):
@@ -130,16 +132,14 @@ class Hub:
         self.connections.discard(connection)
         self.sessions.leave(connection)
 
-    def follow(
-        self, connection: Connection, stream: Stream, name: str | None = None
-    ) -> Subscription:
+    def follow(self, connection: Connection, stream: Stream) -> Subscription:
         """Let a connection follow a stream whose row has just been read."""
         followed = self.feeds.get(stream.group)
         if followed is None:
             followed = self.feeds[stream.group] = Feed(self, stream)
             self._new_feeds.add(followed)
             self._has_new_feed.set()
-        subscription = Subscription(connection, followed, stream, name)
+        subscription = Subscription(connection, followed, stream)
         if followed.epoch != subscription.epoch:
             followed.reread()
         else:
@@ -187,14 +187,20 @@ class Hub:
     async def read(self, stream: Stream, seq: int, users: Collection[int]) -> streams.Page:
         """Read what follows a position, and then which of these users may not follow.
 
-        All that is asked for while other reads are under way shares the next ones.
+        All that is asked for while other reads are under way shares the next ones. One that fails
+        is tried again until the database answers.
         """
-        answer: asyncio.Future[streams.Page] = self.loop.create_future()
-        self._reads.append((streams.Request(stream, seq, frozenset(users)), answer))
-        if self._readers < READERS:
-            self._readers += 1
-            self.spawn(self._read_batches())
-        return await answer
+        while True:
+            answer: asyncio.Future[streams.Page] = self.loop.create_future()
+            self._reads.append((streams.Request(stream, seq, frozenset(users)), answer))
+            if self._readers < READERS:
+                self._readers += 1
+                self.spawn(self._read_batches())
+            try:
+                return await answer
+            except Exception as error:
+                logger.warning("%s could not be read: %r", stream.group, error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_batches(self) -> None:
         try:

@@ -207,7 +207,9 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
     for stream in streams:
         by_model.setdefault(type(stream), []).append(stream)
     queries = [
-        model._default_manager.filter(pk__in=[stream.pk for stream in batch])
+        # Where it was written: a replica that is behind would take a client back.
+        model._default_manager.using(router.db_for_write(model))
+        .filter(pk__in=[stream.pk for stream in batch])
         .order_by()
         .values_list(
             models.Value(model._meta.label_lower, models.CharField()),
@@ -276,7 +278,8 @@ def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dic
     )
     rows = (
         stream.entry_model()
-        ._default_manager.filter(reduce(operator.or_, conditions))
+        ._default_manager.using(router.db_for_write(stream))
+        .filter(reduce(operator.or_, conditions))
         .annotate(before=before)
         .filter(models.Q(before=None) | models.Q(before__lt=PAGE_BYTES))
         .order_by("stream", "seq")

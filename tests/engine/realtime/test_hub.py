@@ -151,7 +151,7 @@ async def test_a_database_that_fails_is_asked_again(
     no_tick, hub, user, stream, unpublished, write, monkeypatch
 ):
     """A read that fails is repeated until it works."""
-    monkeypatch.setattr("realtime.feed.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("realtime.hub.RETRY_SECONDS", 0.01)
     recorder, subscription = await follow(hub, user, stream)
     subscription.start()
     await write(2)
@@ -236,7 +236,7 @@ async def test_a_replay_survives_a_database_that_fails(
     no_tick, hub, user, stream, unpublished, write, monkeypatch
 ):
     """A socket that is replaying when the database restarts goes on when it is back."""
-    monkeypatch.setattr("realtime.feed.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("realtime.hub.RETRY_SECONDS", 0.01)
     await write(3)
     await stream.arefresh_from_db()
     recorder, subscription = await follow(hub, user, stream, since=0)

@@ -15,7 +15,7 @@ async def test_a_recheck_that_fails_is_repeated(
     no_tick, hub, client, user, without_access, monkeypatch
 ):
     """A database that does not answer at first delays the check, but does not drop it."""
-    monkeypatch.setattr("realtime.feed.RETRY_SECONDS", 0)
+    monkeypatch.setattr("realtime.hub.RETRY_SECONDS", 0)
     calls = []
 
     def fail_at_first(followers):

@@ -35,9 +35,6 @@ class Recorder:
     def end(self, code):
         self.code = self.code or code
 
-    def end_subscription(self, subscription, code):
-        self.end(code)
-
     async def drained(self):
         await asyncio.sleep(0)
 
