@@ -142,6 +142,7 @@ def test_the_python_version_changes_no_code(tmp_path: Path) -> None:
             ".github/workflows/ci.yml",
             "Dockerfile",
             "Makefile",
+            "README.md",
             "pyproject.toml",
         }
 
