@@ -12,9 +12,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from .faults.project import Project
-from .faults.servers import PostgreSQL, Redis
-from .template import environment, python_with, render, run
+from ..faults.project import Project
+from ..faults.servers import PostgreSQL, Redis
+from ..template import environment, python_with, render, run
 
 # What people have exported for this project or another one, and what they mistyped.
 HABITS = {
