@@ -27,7 +27,7 @@ ALWAYS = {
     "backend": """
         __init__.py asgi.py database_url.py environment.py errors.py health.py installation.py
         local_files.py masking.py parsers.py policy.py redis_urls.py requests.py schema.py
-        settings.py settings_test.py urls.py wsgi.py
+        settings.py settings_test.py urls.py websocket_urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
@@ -39,7 +39,7 @@ ALWAYS = {
     "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
         __init__.py admin.py apps.py bus.py close_codes.py consumers.py database.py feed.py
-        frames.py hub.py metrics.py models.py notification.py origin.py other_servers.py
+        frames.py http.py hub.py metrics.py models.py notification.py origin.py other_servers.py
         presence.py retention.py routing.py serializers.py server.py sessions.py streams.py
         tickets.py urls.py views.py
     """,
@@ -47,12 +47,14 @@ ALWAYS = {
     "realtime/management/commands": """
         __init__.py notify.py renew_epochs.py runserver.py trim_streams.py
     """,
-    "realtime/migrations": "0001_initial.py 0002_ticket.py 0003_connection.py __init__.py",
+    "realtime/migrations": """
+        0001_initial.py 0002_ticket.py 0003_connection.py 0004_subscriptions.py __init__.py
+    """,
     "realtime/static/realtime": "client.js",
     "realtime/tests": """
         __init__.py conftest.py frames_schema.py sockets.py test_commands.py test_consumers.py
-        test_frames.py test_hub.py test_libraries.py test_recheck.py test_server.py
-        test_sessions.py test_streams.py test_tickets.py
+        test_frames.py test_http.py test_hub.py test_libraries.py test_recheck.py test_server.py
+        test_sessions.py test_streams.py test_subscriptions.py test_tickets.py waiters.py
     """,
 }
 
@@ -72,7 +74,7 @@ ADDED = {
         "chat/templates/chat": "page.html",
         "chat/tests": """
             __init__.py conftest.py test_admin.py test_membership.py test_messages.py test_page.py
-            test_rooms.py test_sockets.py
+            test_rooms.py test_sockets.py test_subscriptions.py
         """,
     },
     ("use_nginx", True): {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import websockets
 from websockets.asyncio.client import ClientConnection
@@ -44,6 +45,8 @@ class Client:
     person: Person
     servers: Sequence[str]
     path: str = "/ws/realtime/"
+    #: The name by which it subscribes; without one it takes the stream of the path.
+    stream: str | None = None
     epoch: str | None = None
     seq: int | None = None
     #: The position at which the record begins.
@@ -111,9 +114,14 @@ class Client:
         return [frame for frame in self.others if frame["type"] == "realtime.reset"]
 
     async def _connect_once(self, server: str) -> None:
-        position = "" if self.seq is None else f"&since={self.seq}&epoch={self.epoch}"
+        position = {} if self.seq is None else {"since": self.seq, "epoch": self.epoch}
+        query = urlencode({"token": self.person.token} | ({} if self.stream else position))
+        subscribe = {
+            "type": "realtime.subscribe",
+            "streams": [{"stream": self.stream, **position}],
+        }
         async with websockets.connect(
-            f"{server}{self.path}?token={self.person.token}{position}",
+            f"{server}{self.path}?{query}",
             compression=None,
             ping_interval=None,
             proxy=None,
@@ -124,9 +132,13 @@ class Client:
             self.connection = connection
             self.connections += 1
             try:
+                if self.stream:
+                    await self.send(**subscribe)
                 while True:
                     await self.reads.wait()
-                    self._take(json.loads(await connection.recv()))
+                    frame = json.loads(await connection.recv())
+                    if frame.get("stream") == self.stream:
+                        self._take(frame)
             except websockets.ConnectionClosed as closed:
                 # Without a close frame it is what RFC 6455 calls 1006.
                 self.codes.append(closed.rcvd.code if closed.rcvd else 1006)
@@ -135,7 +147,7 @@ class Client:
 
     def _take(self, frame: dict[str, Any]) -> None:
         seq = frame.get("seq")
-        if frame.get("type") in ("realtime.ready", "realtime.reset"):
+        if frame.get("type") in ("realtime.ready", "realtime.subscribed", "realtime.reset"):
             self.others.append(frame)
             self.epoch, self.seq = frame["epoch"], seq
             if self.start is None:
@@ -160,6 +172,10 @@ class Clients:
 
     def __init__(self, members: Iterable[Client]) -> None:
         self.members = list(members)
+        # Every other one has the same stream as one of many on its socket.
+        for client in self.members[1::2]:
+            if client.path == "/ws/realtime/":
+                client.stream = "realtime"
 
     async def __aenter__(self) -> "Clients":
         self._tasks = [asyncio.create_task(client.run()) for client in self.members]

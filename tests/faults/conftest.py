@@ -115,8 +115,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     rows = [row(number, reports) for number, reports in sorted(by_fault(terminalreporter).items())]
     if not rows:
         return
-    heading = ("fault", "sent", "received", "lost", "duplicated", "recovered after")
-    table = [f"| {' | '.join(heading)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    heading = (
+        "fault",
+        "sent",
+        "of these to subscriptions",
+        "received",
+        "lost",
+        "duplicated",
+        "recovered after",
+    )
+    table = [f"| {' | '.join(heading)} |", "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     table += [f"| {' | '.join(cells)} |" for cells in rows]
     if len(rows) == len(FAULTS) and not any("FAILED" in cells[0] for cells in rows):
         TABLE.parent.mkdir(exist_ok=True)
@@ -145,7 +153,7 @@ def row(number: int, reports: list[pytest.TestReport]) -> tuple[str, ...]:
     ledgers = [dict(report.user_properties).get("ledger", {}) for report in reports]
     sums = [
         sum(ledger.get(name, 0) for ledger in ledgers)
-        for name in ("sent", "received", "lost", "duplicated")
+        for name in ("sent", "subscribed", "received", "lost", "duplicated")
     ]
     recoveries = [ledger["recovery"] for ledger in ledgers if ledger.get("recovery") is not None]
     failed = " FAILED" if any(report.failed for report in reports) else ""

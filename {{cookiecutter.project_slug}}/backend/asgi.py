@@ -15,29 +15,16 @@ with explained():
     http = get_asgi_application()
 http.request_class = Utf8ASGIRequest
 
-{% if cookiecutter.use_chat -%}
-import chat.routing
-{% endif -%}
-import realtime.routing
+from realtime.http import WaitingAnswers
 from realtime.origin import OriginCheck
 from realtime.other_servers import Closing, lifespan
 
+from . import websocket_urls
+
 application = ProtocolTypeRouter(
     {
-        "http": http,
-        "websocket": OriginCheck(
-            Closing(
-                URLRouter(
-                    [
-                        *realtime.routing.websocket_urlpatterns,
-{%- if cookiecutter.use_chat %}
-                        *chat.routing.websocket_urlpatterns,
-{%- endif %}
-                        *realtime.routing.unknown_paths,
-                    ]
-                )
-            )
-        ),
+        "http": WaitingAnswers(http),
+        "websocket": OriginCheck(Closing(URLRouter(websocket_urls.urlpatterns))),
         "lifespan": lifespan,
     }
 )

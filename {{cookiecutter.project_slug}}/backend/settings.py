@@ -160,6 +160,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "backend.urls"
 WSGI_APPLICATION = "backend.wsgi.application"
+WEBSOCKET_URLCONF = "backend.websocket_urls"
 ASGI_APPLICATION = "backend.asgi.application"
 
 TEMPLATES = [
@@ -297,6 +298,9 @@ REALTIME_TICK_SECONDS = env.float(
 )
 REALTIME_BUFFER_BYTES = env.int("REALTIME_BUFFER_BYTES", default=1_048_576, least=1)
 REALTIME_SOCKETS_PER_USER = env.int("REALTIME_SOCKETS_PER_USER", default=10, least=1)
+REALTIME_SUBSCRIPTIONS_PER_SOCKET = env.int(
+    "REALTIME_SUBSCRIPTIONS_PER_SOCKET", default=100, least=1
+)
 REALTIME_FRAMES_PER_SECOND = env.int("REALTIME_FRAMES_PER_SECOND", default=20, least=1)
 REALTIME_FRAMES_BURST = env.int("REALTIME_FRAMES_BURST", default=60, least=1)
 REALTIME_DATABASE_THREADS = env.int("REALTIME_DATABASE_THREADS", default=8, least=1, most=1_000)

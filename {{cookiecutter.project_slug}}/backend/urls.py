@@ -12,6 +12,7 @@ from django.views.generic import RedirectView{% if cookiecutter.use_chat %}, Tem
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from backend.schema import SchemaView
+from realtime.views import StreamView
 
 # What the scripts of these two pages bring along, beside what the settings allow.
 allow_swagger = csp_update({"img-src": ["data:"], "style-src": [NONCE]})
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
     path("api/realtime/", include("realtime.urls")),
+    path("api/streams/<path:name>/", StreamView.as_view(), name="stream"),
 {%- if cookiecutter.use_chat %}
     path("api/chat/", include("chat.urls")),
     path("chat/", TemplateView.as_view(template_name="chat/page.html"), name="chat"),

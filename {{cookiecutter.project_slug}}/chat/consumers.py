@@ -1,7 +1,8 @@
-"""A socket on a room."""
+"""A room as its members follow it."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self, cast
 
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 
@@ -16,20 +17,20 @@ from .serializers import NewMessageSerializer
 
 
 class ChatConsumer(StreamConsumer):
-    """`/ws/chat/<slug>/`: the messages of a room, for its members."""
+    """`chat/<slug>`: the messages of a room, for its members."""
 
-    room: Room
+    @classmethod
+    def get_streams(cls, consumers: Sequence[Self]) -> list[Room | Refused]:
+        """Return rooms: 4404 if the user may not know of it, 4403 if the user is no member."""
+        slugs = [consumer.kwargs["slug"] for consumer in consumers]
+        seen = Room.objects.seen_by(consumers[0].user).filter(slug__in=slugs)
+        rooms = {room.slug: room for room in seen}
+        return [_own(rooms.get(slug)) for slug in slugs]
 
-    def get_stream(self) -> Room:
-        """Give the room: 4404 if the user may not know of it, 4403 if the user is no member."""
-        slug = self.scope["url_route"]["kwargs"]["slug"]
-        room = Room.objects.seen_by(self.user).filter(slug=slug).first()
-        if room is None:
-            raise Refused(CloseCode.NO_SUCH_STREAM)
-        if room.role is None:
-            raise Refused(CloseCode.NOT_ALLOWED)
-        self.room = room
-        return room
+    @property
+    def room(self) -> Room:
+        """The room, as this process first read it."""
+        return cast(Room, self.stream)
 
     async def receive_event(self, event: dict[str, Any]) -> None:
         """Store a message, or pass on that the user is typing."""
@@ -57,3 +58,9 @@ class ChatConsumer(StreamConsumer):
             self.end(CloseCode.NOT_ALLOWED)
         except NotFound:
             self.end(CloseCode.NO_SUCH_STREAM)
+
+
+def _own(room: Room | None) -> Room | Refused:
+    if room is None:
+        return Refused(CloseCode.NO_SUCH_STREAM)
+    return Refused(CloseCode.NOT_ALLOWED) if room.role is None else room

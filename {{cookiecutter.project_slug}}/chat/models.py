@@ -9,7 +9,6 @@ from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Coalesce, Greatest
 
 from accounts.models import User
-from realtime import streams
 from realtime.models import Entry, Stream
 
 
@@ -54,20 +53,9 @@ class Room(Stream):
     def __str__(self) -> str:
         return self.name
 
-    @classmethod
-    def announce_presence(cls, changes: Collection[tuple[Any, int, bool]]) -> None:
-        """Tell everyone in a room who has come online there, or gone."""
-        rooms = cls.objects.in_bulk({int(room) for room, _, _ in changes})
-        users = User.objects.in_bulk({user for _, user, _ in changes})
-        for key, user, online in changes:
-            if (room := rooms.get(int(key))) and user in users:
-                payload = {
-                    "type": "chat.presence",
-                    "room": room.slug,
-                    "user": users[user].username,
-                    "online": online,
-                }
-                streams.signal(cls, room.pk, payload)
+    def presence_event(self, username: str, online: bool) -> dict[str, Any]:
+        """Return what everyone in a room gets when somebody has come online there, or gone."""
+        return {"type": "chat.presence", "room": self.slug, "user": username, "online": online}
 
     @classmethod
     def without_access(cls, followers: Collection[tuple[Any, int]]) -> Collection[tuple[Any, int]]:

@@ -46,6 +46,33 @@ class RoomQuerySerializer(serializers.Serializer):
     limit = serializers.IntegerField(min_value=1, max_value=200, default=100)
 
 
+class MemberSerializer(serializers.ModelSerializer):
+    """A member of a room, and whether that user follows it now."""
+
+    user = serializers.CharField(source="user.username")
+    online = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Member
+        fields = ["user", "role", "joined_at", "online"]
+
+    def get_online(self, member: Member) -> bool:
+        """Return whether the user has a socket or a subscription on the room."""
+        return member.user_id in self.context["present"]
+
+
+class MemberQuerySerializer(serializers.Serializer):
+    """Which members to give."""
+
+    after = serializers.CharField(
+        max_length=150,
+        required=False,
+        allow_blank=True,
+        help_text="Give the members that follow this name.",
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
+
+
 class UsernameSerializer(serializers.Serializer):
     """Another user."""
 

@@ -10,12 +10,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
+from realtime.presence import present
 from realtime.serializers import EventPageSerializer
 from realtime.streams import StreamBusy
 
 from . import membership, messages
 from .models import Room
 from .serializers import (
+    MemberQuerySerializer,
+    MemberSerializer,
     MessageQuerySerializer,
     MessageSerializer,
     NewMessageSerializer,
@@ -173,6 +176,27 @@ class KickView(ChatView):
         room = self.own_room(slug)
         membership.kick(room, self.user, **self.checked(UsernameSerializer))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class MembersView(ChatView):
+    """Who is in a room."""
+
+    @extend_schema(
+        summary="List members",
+        parameters=[MemberQuerySerializer],
+        responses={200: MemberSerializer(many=True), 403: NOT_ALLOWED, 404: NOT_FOUND},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Give members by name, with roles and who is online; the last name is the next `after`."""
+        room = self.own_room(slug)
+        query = self.checked(MemberQuerySerializer)
+        members = room.memberships.select_related("user").order_by("user__username")
+        if "after" in query:
+            members = members.filter(user__username__gt=query["after"])
+        context = {"present": present([room.group]).get(room.group, {})}
+        return Response(
+            MemberSerializer(members[: query["limit"]], many=True, context=context).data
+        )
 
 
 class MessagesView(ChatView):

@@ -95,6 +95,12 @@ class Recheck(Message):
     type: Literal["realtime.recheck"]
 
 
+class Look(Message):
+    """Somebody has come to a stream, or gone."""
+
+    type: Literal["realtime.look"]
+
+
 class Revoke(Message):
     """The access tokens of a user before a version, or all of them, have ended."""
 
@@ -110,7 +116,7 @@ class Probe(Message):
     number: int
 
 
-AnyMessage = Hint | Signal | Recheck | Revoke
+AnyMessage = Hint | Signal | Recheck | Look | Revoke
 Hear = Callable[[Sequence[AnyMessage]], None]
 
 

@@ -1,12 +1,12 @@
-"""A socket on a stream: who may open it, what its client may send, and how frames leave."""
+"""Sockets on streams: who may follow, what a client may send, and how frames leave."""
 
-import abc
 import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import OperationalError
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from accounts.models import User
@@ -23,7 +25,7 @@ from . import tickets
 from .close_codes import CloseCode
 from .database import in_database
 from .feed import Subscription
-from .frames import Frame, encode
+from .frames import Frame, check_payload, encode
 from .hub import Hub, TooManySockets
 from .models import Stream, UserStream
 from .streams import StreamBusy
@@ -32,14 +34,21 @@ logger = logging.getLogger(__name__)
 
 # Unusable frames in a row after which the server gives up on a client.
 MAX_BAD_FRAMES = 10
+# Characters of a stream's name.
+LONGEST_NAME = 255
 # Seconds between two looks at how much of a replay the client has read.
 DRAIN_POLL_SECONDS = 0.02
 
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
 
 class Refused(Exception):
-    """The user may not open this socket; carries the close code."""
+    """There is nothing here for this user; carries the close code."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: CloseCode) -> None:
         super().__init__(f"refused with close code {code}")
         self.code = code
 
@@ -53,22 +62,43 @@ class BadFrame(Exception):
         self.detail = detail
 
 
-class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
-    """A socket that follows one stream; a subclass says which one.
+class StreamConsumer:
+    """A stream as one user follows it: which one it is, and what its client may send.
 
-    It takes nothing from the channel layer itself: the hub does, once for all sockets.
+    The route of a subclass gives it a socket of its own, and a name by which a client can subscribe
+    on `/ws/realtime/`: both get the same.
     """
 
-    channel_layer_alias = None
-    user: User
+    subscription: Subscription
 
-    @abc.abstractmethod
+    def __init__(self, user: User, kwargs: dict[str, Any]) -> None:
+        """Stand for the stream that a user asks for.
+
+        Args:
+            user: who asks.
+            kwargs: what the route has found in the path.
+        """
+        self.user = user
+        self.kwargs = kwargs
+
     def get_stream(self) -> Stream:
-        """Read the stream that `self.user` asks for; runs on a database thread.
+        """Read the stream that is asked for; runs on a database thread.
 
         Raises:
             Refused: with 4403 or 4404, if there is nothing here for this user.
         """
+        raise NotImplementedError(f"{type(self).__name__} needs get_stream or get_streams")
+
+    @classmethod
+    def get_streams(cls, consumers: Sequence[Self]) -> Sequence[Stream | Refused]:
+        """Read the streams of up to 100 consumers of one user; runs on a database thread.
+
+        A subclass that can do it with one query for all overrides this in place of `get_stream`.
+
+        Returns:
+            For each consumer, in this order, the stream, or why there is none for this user.
+        """
+        return [consumer._get_stream() for consumer in consumers]
 
     async def receive_event(self, event: dict[str, Any]) -> None:
         """Use a client's frame whose type is not the protocol's own.
@@ -76,16 +106,65 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         Raises:
             BadFrame: the frame cannot be used.
         """
-        raise BadFrame("unknown_type", "this socket has no use for a frame of this type")
+        raise BadFrame("unknown_type", "this stream has no use for a frame of this type")
+
+    @property
+    def stream(self) -> Stream:
+        """The stream, as this process first read it."""
+        return self.subscription.feed.stream
+
+    def reply(self, payload: Mapping[str, Any]) -> None:
+        """Send an event to this client alone, without storing it.
+
+        Raises:
+            ValueError: the payload breaks the contract.
+        """
+        self.subscription.send(Frame(check_payload(payload)))
+
+    def end(self, code: CloseCode) -> None:
+        """End the subscription; a socket of the stream's own closes."""
+        self.subscription.end(code)
+
+    @classmethod
+    def as_asgi(cls) -> Any:
+        """Return the ASGI application of sockets of the stream's own."""
+        return Socket.as_asgi(stream_consumer=cls)
+
+    def _get_stream(self) -> Stream | Refused:
+        try:
+            return self.get_stream()
+        except Refused as refused:
+            return refused
+
+
+class RealtimeConsumer(StreamConsumer):
+    """`/ws/realtime/`: the connected user's own events, and whatever the client subscribes to."""
+
+    def get_stream(self) -> Stream:
+        """Return the user's stream; the first connection creates it."""
+        stream = UserStream.objects.filter(pk=self.user.pk).first()
+        if stream is None:
+            UserStream.ensure([self.user.pk])
+            stream = UserStream.objects.get(pk=self.user.pk)
+        return stream
+
+
+class Socket(AsyncWebsocketConsumer):
+    """One connection: the stream of its path, and subscriptions to others.
+
+    It takes nothing from the channel layer itself: the hub does, once for all sockets.
+    """
+
+    channel_layer_alias = None
+    user: User
+
+    def __init__(self, stream_consumer: type[StreamConsumer]) -> None:
+        super().__init__()
+        self.stream_consumer = stream_consumer
 
     # The life of a connection
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one frame after another. Channels' own loop adds two tasks to every socket, and
         to every frame a task and a thread that closes database connections."""
         self.scope = scope
@@ -95,10 +174,12 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
         self._writer: asyncio.Task[None] | None = None
-        self._close_code: int | None = None
+        self._close_code: CloseCode | None = None
         self._bad_frames = 0
         self._hub: Hub | None = None
-        self._subscription: Subscription | None = None
+        self._own: StreamConsumer | None = None
+        self._others: dict[str, StreamConsumer] = {}
+        self._expires_at: datetime | None = None
         self._expiry: asyncio.TimerHandle | None = None
         try:
             while True:
@@ -117,9 +198,9 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         await self.accept(subprotocol="bearer" if "bearer" in offered else None)
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         try:
-            access, stream = await in_database(self._open, query)
+            access, own, stream = await in_database(self._open, query)
             self._hub = Hub.current()
-            subscription = self._subscription = await self._hub.join(self, stream)
+            own.subscription = await self._hub.join(self, stream)
         except InvalidToken:
             self.end(CloseCode.NOT_AUTHENTICATED)
             return
@@ -129,28 +210,31 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         except Refused as refused:
             self.end(refused.code)
             return
+        self._own = own
         self._keep_until(access)
+        await self._hub.presence.look([own.subscription.feed])
         if "since" in query:
-            subscription.ask(*_asked_position(query))
-        self._send_frame(
-            type="realtime.ready",
-            epoch=subscription.epoch,
-            seq=subscription.seq,
-            expires_at=access.expires_at,
-        )
-        subscription.start()
+            own.subscription.ask(*position_of(query["since"][0], query.get("epoch", [""])[0]))
+        own.subscription.start()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Use one frame of the client; one that cannot be used is answered, not fatal."""
+        event: dict[str, Any] = {}
         try:
-            await self._receive(text_data)
+            event = self._read_frame(text_data)
+            await self._use(event)
             self._bad_frames = 0
-        except (BadFrame, StreamBusy) as error:
+        except BadFrame as error:
+            self._send_error(error.code, str(error), event)
             self._bad_frames += 1
-            code = error.code if isinstance(error, BadFrame) else "busy"
-            self._send_frame(type="realtime.error", code=code, detail=str(error))
             if self._bad_frames >= MAX_BAD_FRAMES:
                 self.end(CloseCode.UNUSABLE_FRAMES)
+        except StreamBusy as error:
+            self._send_error("busy", str(error), event)
+        except OperationalError as error:
+            # One frame that met a database that is away is no reason to end all streams.
+            logger.warning("a frame of user %s could not be used: %r", self.user_id, error)
+            self._send_error("busy", "the database does not answer: try again", event)
 
     # What the hub needs of a connection
 
@@ -173,7 +257,30 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
         self._queued_bytes += len(wire)
         self._ensure_writer()
 
-    def end(self, code: int) -> None:
+    def subscribed(self, subscription: Subscription) -> None:
+        """Send the frame from which a stream begins."""
+        position = {"epoch": subscription.epoch, "seq": subscription.seq}
+        if subscription.name is None:
+            self._send_frame(
+                type="realtime.ready",
+                **position,
+                expires_at=self._expires_at,
+                now=timezone.now(),
+            )
+            return
+        present = subscription.feed.present
+        names = {} if present is None else {"present": sorted(present.values())}
+        self._send_frame(type="realtime.subscribed", stream=subscription.name, **position, **names)
+
+    def unsubscribed(self, subscription: Subscription, code: CloseCode) -> None:
+        """Send why a subscription has ended; where it is that of the path, the socket closes."""
+        if subscription.name is None:
+            self.end(code)
+            return
+        self._drop(subscription.name)
+        self._send_unsubscribed(subscription.name, code)
+
+    def end(self, code: CloseCode) -> None:
         """Close with a code once everything that is queued has been sent."""
         if self._close_code is None:
             self._close_code = code
@@ -188,10 +295,14 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
 
     # Below: how it is done
 
-    def _open(self, query: dict[str, list[str]]) -> tuple[Access, Stream]:
+    def _open(self, query: dict[str, list[str]]) -> tuple[Access, StreamConsumer, Stream]:
         access = self._authenticate(query)
         self.user, self.token_version = access.user, access.user.token_version
-        return access, self.get_stream()
+        own = self.stream_consumer(self.user, self.scope.get("url_route", {}).get("kwargs", {}))
+        [stream] = self.stream_consumer.get_streams([own])
+        if isinstance(stream, Refused):
+            raise stream
+        return access, own, stream
 
     def _authenticate(self, query: dict[str, list[str]]) -> Access:
         if "ticket" in query:
@@ -204,31 +315,112 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
     def _keep_until(self, access: Access) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
+        self._expires_at = access.expires_at
         seconds = (access.expires_at - timezone.now()).total_seconds()
         loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(max(0.0, seconds), self.end, CloseCode.NOT_AUTHENTICATED)
 
-    async def _receive(self, text: str | None) -> None:
+    def _read_frame(self, text: str | None) -> dict[str, Any]:
         if text is None:
             raise BadFrame("not_text", "frames are text: one JSON object each")
         if len(text) > settings.REALTIME_MAX_FRAME_BYTES:
             self.end(CloseCode.FRAME_TOO_LARGE)
-            return
+            return {}
         try:
             event = json.loads(text)
         except (ValueError, RecursionError):
             raise BadFrame("not_json", "the frame is not valid JSON") from None
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             raise BadFrame("no_type", "a frame is a JSON object whose 'type' is a string")
-        if self._subscription is None:
+        return event
+
+    async def _use(self, event: dict[str, Any]) -> None:
+        if self._own is None or self._close_code is not None:
             return  # It is being closed.
         match event["type"]:
             case "realtime.ping":
                 self._send_frame(type="realtime.pong")
             case "realtime.authenticate":
                 await self._authenticate_again(event.get("token"))
+            case "realtime.subscribe" if self._carries_others:
+                await self._subscribe(_asked_streams(event))
+            case "realtime.unsubscribe" if self._carries_others:
+                for name in _list_of_streams(event, str):
+                    self._drop(name)
+                    self._send_unsubscribed(name, CloseCode.NORMAL)
             case _:
-                await self.receive_event(event)
+                await self._consumer_for(event).receive_event(event)
+
+    @property
+    def _carries_others(self) -> bool:
+        return issubclass(self.stream_consumer, RealtimeConsumer)
+
+    def _consumer_for(self, event: dict[str, Any]) -> StreamConsumer:
+        """Return whose frame it is: on `/ws/realtime/` it may name another stream."""
+        assert self._own is not None
+        if "stream" not in event or not self._carries_others:
+            return self._own
+        name = event["stream"]
+        if not isinstance(name, str) or name not in self._others:
+            raise BadFrame("not_subscribed", "this connection is not subscribed to that stream")
+        return self._others[name]
+
+    async def _subscribe(self, asked: dict[str, tuple[int, str | None] | None]) -> None:
+        """Subscribe to streams, from the positions that the client has of them."""
+        assert self._hub is not None
+        names: list[str] = []
+        for name in asked:
+            # Whoever subscribes anew starts from what is asked for now.
+            self._drop(name)
+            if len(self._others) + len(names) < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET:
+                names.append(name)
+            else:
+                self._send_unsubscribed(name, CloseCode.TOO_MANY)
+        begun = []
+        for name, opened in (await in_database(self._open_streams, names)).items():
+            if isinstance(opened, Refused):
+                self._send_unsubscribed(name, opened.code)
+                continue
+            consumer, stream = opened
+            subscription = consumer.subscription = self._hub.follow(self, stream, name)
+            if (position := asked[name]) is not None:
+                subscription.ask(*position)
+            self._others[name] = consumer
+            begun.append(subscription)
+        try:
+            await self._hub.announce(begun)
+        except InvalidToken:
+            self.end(CloseCode.NOT_AUTHENTICATED)
+        except StreamBusy:
+            for name in names:
+                self._drop(name)
+            raise
+        else:
+            for subscription in begun:
+                subscription.start()
+
+    def _open_streams(
+        self, names: Iterable[str]
+    ) -> dict[str, tuple[StreamConsumer, Stream] | Refused]:
+        """Read the streams of names, those of a kind together."""
+        opened: dict[str, tuple[StreamConsumer, Stream] | Refused] = {}
+        kinds: dict[type[StreamConsumer], dict[str, StreamConsumer]] = {}
+        for name in names:
+            if (consumer := consumer_of(name, self.user)) is not None:
+                kinds.setdefault(type(consumer), {})[name] = consumer
+            else:
+                opened[name] = Refused(CloseCode.NO_SUCH_STREAM)
+        for kind, consumers in kinds.items():
+            streams = kind.get_streams(list(consumers.values()))
+            for (name, consumer), stream in zip(consumers.items(), streams, strict=True):
+                opened[name] = stream if isinstance(stream, Refused) else (consumer, stream)
+        return opened
+
+    def _drop(self, name: str) -> None:
+        """End a subscription without a word, if there is one."""
+        consumer = self._others.pop(name, None)
+        if consumer is not None and self._hub is not None:
+            self._hub.unfollow(consumer.subscription)
 
     async def _authenticate_again(self, token: Any) -> None:
         try:
@@ -240,6 +432,15 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             return
         self._keep_until(access)
         self._send_frame(type="realtime.authenticated", expires_at=access.expires_at)
+
+    def _send_unsubscribed(self, name: str, code: CloseCode) -> None:
+        self._send_frame(
+            type="realtime.unsubscribed", stream=name, code=int(code), detail=code.reason
+        )
+
+    def _send_error(self, code: str, detail: str, event: dict[str, Any]) -> None:
+        stream = {"stream": event["stream"]} if isinstance(event.get("stream"), str) else {}
+        self._send_frame(type="realtime.error", code=code, detail=detail, **stream)
 
     def _send_frame(self, **payload: Any) -> None:
         frame = Frame(encode(payload))
@@ -268,22 +469,12 @@ class StreamConsumer(AsyncWebsocketConsumer, abc.ABC):
             self._writer.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._subscription is not None:
-            self._subscription.stop()
+        for name in tuple(self._others):
+            self._drop(name)
+        if self._own is not None:
+            self._own.subscription.stop()
         if self._hub is not None:
             self._hub.leave(self)
-
-
-class RealtimeConsumer(StreamConsumer):
-    """`/ws/realtime/`: the connected user's own events."""
-
-    def get_stream(self) -> Stream:
-        """Give the user's stream; the first connection creates it."""
-        stream = UserStream.objects.filter(pk=self.user.pk).first()
-        if stream is None:
-            UserStream.ensure([self.user.pk])
-            stream = UserStream.objects.get(pk=self.user.pk)
-        return stream
 
 
 class UnknownPathConsumer(AsyncWebsocketConsumer):
@@ -298,9 +489,50 @@ class UnknownPathConsumer(AsyncWebsocketConsumer):
         await self.close(code=int(CloseCode.NO_SUCH_STREAM))
 
 
-def _asked_position(query: dict[str, list[str]]) -> tuple[int, str | None]:
+def consumer_of(name: str, user: User) -> StreamConsumer | None:
+    """Return what stands for the stream of a name, such as `chat/general`, to a user.
+
+    The routes of `WEBSOCKET_URLCONF` say what it is: the name is the path below `/ws/`. None, if
+    there is no such path.
+    """
+    if len(name) > LONGEST_NAME:
+        return None
+    try:
+        match = resolve(f"/ws/{name}/", settings.WEBSOCKET_URLCONF)
+    except Resolver404:
+        return None
+    kind = getattr(match.func, "consumer_initkwargs", {}).get("stream_consumer")
+    return None if kind is None else kind(user, match.kwargs)
+
+
+def _list_of_streams(event: dict[str, Any], kind: type[T]) -> list[T]:
+    """Return what a frame lists as `streams`."""
+    streams, most = event.get("streams"), settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET
+    if (
+        not isinstance(streams, list)
+        or len(streams) > most
+        or not all(isinstance(item, kind) for item in streams)
+    ):
+        what = "names" if kind is str else "objects with 'stream'"
+        raise BadFrame("no_streams", f"'streams' is a list of up to {most} {what}")
+    return streams
+
+
+def _asked_streams(event: dict[str, Any]) -> dict[str, tuple[int, str | None] | None]:
+    """Return which streams a frame asks for, and from which positions, if any."""
+    asked: dict[str, tuple[int, str | None] | None] = {}
+    for item in _list_of_streams(event, dict):
+        name = item.get("stream")
+        if not isinstance(name, str):
+            raise BadFrame("no_streams", "each of 'streams' has a string as 'stream'")
+        position = item.get("since") is not None
+        asked[name] = position_of(item["since"], item.get("epoch")) if position else None
+    return asked
+
+
+def position_of(since: Any, epoch: Any) -> tuple[int, str | None]:
     """Read `since` and `epoch`; what cannot be read leads to a reset, never to a silent gap."""
     try:
-        return int(query["since"][0]), str(UUID(query.get("epoch", [""])[0]))
+        return int(str(since)), str(UUID(str(epoch)))
     except ValueError:
         return -1, None

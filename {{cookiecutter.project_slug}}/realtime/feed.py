@@ -15,7 +15,7 @@ the tail and go live" and "check `last` and deliver" safe without a lock.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -43,8 +43,14 @@ class Connection(Protocol):
     def write(self, frames: Sequence[Frame], wire: bytes) -> None:
         """Send frames now or queue them; `wire` holds the same frames, joined and encoded."""
 
-    def end(self, code: int) -> None:
-        """Close the connection soon, with a close code."""
+    def end(self, code: CloseCode) -> None:
+        """Close the connection soon."""
+
+    def subscribed(self, subscription: "Subscription") -> None:
+        """Tell the client that a subscription begins; its events follow."""
+
+    def unsubscribed(self, subscription: "Subscription", code: CloseCode) -> None:
+        """Tell the client that a subscription has ended, and why."""
 
     async def drained(self) -> None:
         """Wait until at most half of what the client may leave unread is buffered."""
@@ -73,6 +79,10 @@ class Feed:
 
     Invariant: every live subscription has been sent every event up to `last`, once and in order,
     but for those in `_unsent`, which leave together at the end of the loop's turn.
+
+    A subscription begins as one of the `followers`, who get nothing. When its access has been
+    checked it is told that it has begun, and gets signals; behind the feed, it is one of those
+    `behind` until it has read up to the feed's last event. Then it is `live`.
     """
 
     def __init__(self, host: Host, stream: Stream) -> None:
@@ -80,9 +90,11 @@ class Feed:
         self.stream = stream
         self.epoch = str(stream.epoch)
         self.last = stream.head
-        # Everyone who follows, and those among them who have caught up.
         self.followers: set[Subscription] = set()
+        self.behind: set[Subscription] = set()
         self.live: set[Subscription] = set()
+        # Who is present, by id, where the stream tells of it; `realtime.presence` keeps it.
+        self.present: dict[int, str] | None = None
         self._wanted = stream.head
         self._tail: deque[Frame] = deque()
         self._unsent: list[Frame] = []
@@ -108,13 +120,12 @@ class Feed:
             self._held.append(signal)
             return
         frame, excluded = Frame(signal["text"]), signal["exclude"]
-        if excluded is None:
+        if excluded is None and not self.behind:
             self._send(frame)
             return
         self.flush()
-        for subscription in tuple(self.live):
-            if subscription.connection.user_id != excluded:
-                subscription.connection.write([frame], frame.wire)
+        everyone = (*self.live, *self.behind)
+        _write([one for one in everyone if one.connection.user_id != excluded], [frame])
 
     def want(self, seq: int) -> None:
         """Make sure that everything up to `seq` gets delivered."""
@@ -163,9 +174,7 @@ class Feed:
         """Send the frames of this turn of the loop to every live subscription, as one write."""
         frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if frames:
-            wire = join(frames)
-            for subscription in tuple(self.live):
-                subscription.connection.write(frames, wire)
+            _write(tuple(self.live), frames)
 
     def _deliver(self, frame: Frame) -> None:
         assert frame.seq is not None
@@ -242,18 +251,36 @@ class Feed:
 class Subscription:
     """One connection on one feed, from its asked position to the live events."""
 
-    def __init__(self, connection: Connection, feed: Feed, stream: Stream) -> None:
+    __slots__ = (
+        "_head",
+        "_needs_reset",
+        "_replay",
+        "_trimmed",
+        "connection",
+        "epoch",
+        "feed",
+        "name",
+        "seq",
+    )
+
+    def __init__(
+        self, connection: Connection, feed: Feed, stream: Stream, name: str | None = None
+    ) -> None:
         """Follow a feed; nothing is sent before `start`.
 
         Args:
             connection: who follows.
             feed: what.
             stream: the row of it that was read for this.
+            name: what the frames name it, None where the connection is the stream's own.
         """
         self.connection = connection
         self.feed = feed
-        self.epoch = str(stream.epoch)
-        self.seq = self.head = stream.head
+        self.name = name
+        epoch = str(stream.epoch)
+        # The feed's own string where it is the same: there may be many subscriptions.
+        self.epoch = feed.epoch if feed.epoch == epoch else epoch
+        self.seq = self._head = stream.head
         self._trimmed = stream.trimmed
         self._needs_reset = False
         self._replay: asyncio.Task[None] | None = None
@@ -268,19 +295,22 @@ class Subscription:
         """
         if (
             epoch == self.epoch
-            and self._trimmed <= since <= self.head
-            and self.head - since <= settings.REALTIME_REPLAY_LIMIT
+            and self._trimmed <= since <= self._head
+            and self._head - since <= settings.REALTIME_REPLAY_LIMIT
         ):
             self.seq = since
         else:
             self._needs_reset = True
 
     def start(self) -> None:
-        """Send what follows the position, and then whatever happens."""
-        if self._needs_reset:
-            self._write([reset_frame(self.epoch, self.seq)])
+        """Send what follows the position, and then whatever happens, unless it has ended."""
+        if self not in self.feed.followers:
+            return
         # Access that can be withdrawn may have been while the row was read.
-        if type(self.feed.stream).can_lose_access() or not self._go_live():
+        is_checked = not type(self.feed.stream).can_lose_access()
+        if is_checked:
+            self._begin()
+        if not is_checked or not self._go_live():
             self._replay = self.feed.host.spawn(self._read_until_live())
 
     @property
@@ -289,19 +319,29 @@ class Subscription:
         return self in self.feed.live
 
     def end(self, code: CloseCode) -> None:
-        """Stop, and close the connection, which has no other use."""
-        self.stop()
-        self.connection.end(code)
+        """Stop, and let the connection tell its client why."""
+        if self in self.feed.followers:
+            self.stop()
+            self.connection.unsubscribed(self, code)
 
     def stop(self) -> None:
         """Send nothing more; the feed stays until the tick, for one who comes back."""
         if self._replay is not None:
             self._replay.cancel()
         self.feed.followers.discard(self)
+        self.feed.behind.discard(self)
         self.feed.live.discard(self)
 
-    def _write(self, frames: list[Frame]) -> None:
-        self.connection.write(frames, join(frames))
+    def send(self, frame: Frame) -> None:
+        """Send a frame that is for this subscription alone."""
+        _write([self], [frame])
+
+    def _begin(self) -> None:
+        """Tell the client that it follows; its access has been checked."""
+        self.feed.behind.add(self)
+        self.connection.subscribed(self)
+        if self._needs_reset:
+            _write([self], [reset_frame(self.epoch, self.seq)])
 
     def _go_live(self) -> bool:
         """Go live if the tail holds all that is missing; without an `await`."""
@@ -315,7 +355,8 @@ class Subscription:
             return False
         feed.flush()
         if frames:
-            self._write(frames)
+            _write([self], frames)
+        feed.behind.discard(self)
         feed.live.add(self)
         return True
 
@@ -330,12 +371,14 @@ class Subscription:
             if page.without_access:
                 self.end(CloseCode.NOT_ALLOWED)
                 return
+            if self not in feed.behind:
+                self._begin()
             if page.position.epoch != self.epoch:
                 feed.reread()
             elif page.texts and page.texts[0][0] == self.seq + 1:
                 for seq, text in page.texts:
                     await connection.drained()
-                    self._write([Frame(text, seq)])
+                    _write([self], [Frame(text, seq)])
                     self.seq = seq
                 feed.want(self.seq)
             elif page.texts or page.position.head != self.seq:
@@ -352,4 +395,15 @@ class Subscription:
 
     def _reset(self) -> None:
         self.epoch, self.seq = self.feed.epoch, self.feed.last
-        self._write([reset_frame(self.epoch, self.seq)])
+        _write([self], [reset_frame(self.epoch, self.seq)])
+
+
+def _write(subscriptions: Iterable[Subscription], frames: Sequence[Frame]) -> None:
+    """Send frames, joined once for each name that they have on a connection."""
+    forms: dict[str | None, tuple[Sequence[Frame], bytes]] = {}
+    for subscription in subscriptions:
+        form = forms.get(subscription.name)
+        if form is None:
+            named = [frame.named(subscription.name) for frame in frames]
+            form = forms[subscription.name] = (named, join(named))
+        subscription.connection.write(*form)

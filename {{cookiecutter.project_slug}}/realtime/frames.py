@@ -27,17 +27,26 @@ _nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class Frame:
     """One event as its subscribers receive it: a WebSocket frame with the JSON text."""
 
-    __slots__ = ("seq", "wire")
+    __slots__ = ("_named", "seq", "wire")
 
     def __init__(self, text: str, seq: int | None = None) -> None:
         self.seq = seq
         self.wire = text_frame(text.encode())
+        self._named: tuple[str, Frame] | None = None
 
     @property
     def text(self) -> str:
         """The JSON text, for servers that make frames themselves."""
         header = {126: 4, 127: 10}.get(self.wire[1], 2)
         return self.wire[header:].decode()
+
+    def named(self, name: str | None) -> "Frame":
+        """Return the frame as subscriptions by this name get it, which is made once."""
+        if name is None:
+            return self
+        if self._named is None or self._named[0] != name:
+            self._named = (name, Frame(with_key(self.text, "stream", _encode(name)), self.seq))
+        return self._named[1]
 
 
 class Tail:
@@ -97,8 +106,13 @@ def encode(payload: Mapping[str, Any]) -> str:
 
 def with_seq(text: str, seq: int) -> str:
     """Add the sequence number to the JSON text of a payload, as its last key."""
+    return with_key(text, "seq", str(seq))
+
+
+def with_key(text: str, key: str, value: str) -> str:
+    """Add a key and the JSON text of its value to that of an object, as the last one."""
     comma = "" if text == "{}" else ","
-    return text[:-1] + comma + '"seq":' + str(seq) + "}"
+    return f'{text[:-1]}{comma}"{key}":{value}}}'
 
 
 def check_payload(payload: Mapping[str, Any]) -> str:

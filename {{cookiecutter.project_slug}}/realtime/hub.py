@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from .database import in_database
 from .feed import Connection, Feed, Subscription
 from .frames import Tail
 from .models import Stream
+from .presence import Presence
 from .sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Hub:
         self.feeds: dict[str, Feed] = {}
         self.connections: set[Connection] = set()
         self.sessions = Sessions(loop)
+        self.presence = Presence(self)
         self.receiver = Receiver(self.hear)
         self.tail = Tail(TAIL_BYTES, TAIL_SECONDS, loop)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,7 +114,7 @@ class Hub:
     # Connections
 
     async def join(self, connection: Connection, stream: Stream) -> Subscription:
-        """Let a connection in, and let it follow a stream whose row has just been read.
+        """Let a connection in, and let it follow its own stream, whose row has just been read.
 
         Raises:
             TooManySockets: the user has `REALTIME_SOCKETS_PER_USER` already.
@@ -132,19 +134,54 @@ class Hub:
         self.connections.discard(connection)
         self.sessions.leave(connection)
 
-    def follow(self, connection: Connection, stream: Stream) -> Subscription:
-        """Let a connection follow a stream whose row has just been read."""
+    def unfollow(self, subscription: Subscription) -> None:
+        """Let a subscription go."""
+        subscription.stop()
+        self.sessions.leave(subscription)
+
+    def follow(
+        self, connection: Connection, stream: Stream, name: str | None = None
+    ) -> Subscription:
+        """Let a connection follow a stream whose row has just been read; see `Subscription`."""
         followed = self.feeds.get(stream.group)
         if followed is None:
             followed = self.feeds[stream.group] = Feed(self, stream)
             self._new_feeds.add(followed)
             self._has_new_feed.set()
-        subscription = Subscription(connection, followed, stream)
+        subscription = Subscription(connection, followed, stream, name)
         if followed.epoch != subscription.epoch:
             followed.reread()
         else:
             followed.want(stream.head)
         return subscription
+
+    def end(self, code: CloseCode) -> None:
+        """End all connections, since the server stops."""
+        for connection in list(self.connections):
+            connection.end(code)
+
+    async def announce(self, subscriptions: Iterable[Subscription]) -> None:
+        """Tell those who are present on streams of these subscriptions that they begin.
+
+        Raises:
+            InvalidToken: the user's access has ended since the token was checked.
+            StreamBusy: the user's row was locked for too long.
+        """
+        telling = [one for one in subscriptions if one.feed.stream.announces_presence]
+        arrivals = (
+            self.sessions.enter(
+                one,
+                one.connection.user_id,
+                one.connection.token_version,
+                one.feed.stream,
+                is_socket=False,
+            )
+            for one in telling
+        )
+        for outcome in await asyncio.gather(*arrivals, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        await self.presence.look(one.feed for one in telling)
 
     # What is heard
 
@@ -162,6 +199,8 @@ class Hub:
                 followed.hear_signal(message)
             elif message["type"] == "realtime.recheck":
                 followed.reread()
+            elif message["type"] == "realtime.look":
+                self.presence.look([followed])
 
     def _end_connections(self, user_id: int, version: int | None) -> None:
         """Close the connections of a user whose access tokens before a version, or all, ended."""
@@ -273,6 +312,7 @@ class Hub:
         await self._compare(self.feeds.values())
         await self._check_users()
         await self._check_followers(self.feeds.values())
+        await self.presence.look(self.feeds.values())
 
     async def _join(self, feeds: Collection[Feed]) -> None:
         if not layer_is_local():

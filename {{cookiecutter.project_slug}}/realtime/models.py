@@ -22,7 +22,7 @@ class Stream(models.Model):
     head = models.PositiveBigIntegerField(default=0, editable=False)
     trimmed = models.PositiveBigIntegerField(default=0, editable=False)
 
-    # Whether followers are told, by `announce_presence`, who else has a socket on the stream.
+    # Whether followers are told, by `presence_event`, who else follows the stream.
     announces_presence = False
 
     class Meta:
@@ -61,16 +61,16 @@ class Stream(models.Model):
         """Return whether `without_access` has to be asked."""
         return cls.without_access.__func__ is not Stream.without_access.__func__  # type: ignore[attr-defined]
 
-    @classmethod
-    def announce_presence(cls, changes: Collection[tuple[Any, int, bool]]) -> None:
-        """Tell of users whose first socket on a stream has opened, or whose last one has closed.
+    def presence_event(self, username: str, online: bool) -> dict[str, Any]:
+        """Return the event that tells followers that a user has come, or gone.
 
-        Called within the transaction that changes the rows, if `announces_presence`; what is told
-        is for a subclass to say.
+        A subclass with `announces_presence` says what it looks like.
 
         Args:
-            changes: a stream's key (as text), a user's id, and whether there is a socket now.
+            username: whose first subscription has begun, or whose last one has ended.
+            online: whether there is one now.
         """
+        raise NotImplementedError
 
     @classmethod
     def entry_model(cls) -> Any:
@@ -208,7 +208,8 @@ class Process(models.Model):
 
 
 class Connection(models.Model):
-    """An open socket of a user; see `realtime.connections`."""
+    """An open socket of a user, or a subscription on it to a stream that tells who is present; see
+    `realtime.sessions`."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     process = models.ForeignKey(Process, on_delete=models.CASCADE, related_name="connections")
@@ -216,7 +217,9 @@ class Connection(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="realtime_connections"
     )
     # The group of the stream that it follows.
-    stream = models.CharField(max_length=255)
+    stream = models.CharField(max_length=255, db_index=True)
+    # Only sockets count against the limit of a user.
+    is_socket = models.BooleanField(default=True)
     opened_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,20 +1,77 @@
-"""Who is present: which users have an open socket on a stream that tells of it."""
+"""Who is present: the users who follow a stream that tells of it, in whichever process.
 
-from collections.abc import Iterable
+The rows of `realtime.sessions` say so; a message on the bus only says "look". Each process then
+reads the streams that it follows and tells its subscriptions what has changed since it last looked.
+The tick looks as well, so a message that is lost costs nothing but time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Collection, Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from .models import Connection, Stream
+from .database import in_database
+from .feed import Feed, Host
+from .frames import check_payload
+from .models import Connection
+
+logger = logging.getLogger(__name__)
 
 # Seconds after which a process that is not seen counts as dead; at least two of its ticks.
 DEAD_SECONDS = 20
+# Streams in one query.
+BATCH = 500
 
-# A user's id and a stream's group.
-Pairs = set[tuple[int, str]]
+
+class Presence:
+    """What the feeds of a process know of who is present."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._feeds: set[Feed] = set()
+        self._looked: asyncio.Future[None] | None = None
+        self._reading = asyncio.Lock()
+
+    def look(self, feeds: Iterable[Feed]) -> Awaitable[None]:
+        """Read soon who is present on those of the feeds whose streams tell of it; tell of changes.
+
+        All that is asked for while a read is under way shares the next one. One that fails is left
+        to the tick.
+
+        Returns:
+            What can be awaited, and need not be, until it is done.
+        """
+        telling = {feed for feed in feeds if feed.stream.announces_presence}
+        if not telling:
+            return _nothing()
+        self._feeds |= telling
+        if self._looked is None:
+            self._looked = asyncio.get_running_loop().create_future()
+            self._host.spawn(self._read(self._looked))
+        return asyncio.shield(self._looked)
+
+    async def _read(self, looked: "asyncio.Future[None]") -> None:
+        try:
+            async with self._reading:
+                feeds, self._feeds, self._looked = self._feeds, set(), None
+                found = await in_database(present, {feed.stream.group for feed in feeds})
+            for feed in feeds:
+                _tell(feed, found.get(feed.stream.group, {}))
+        except Exception as error:
+            logger.warning("who is present could not be read: %r", error)
+        finally:
+            if not looked.done():
+                looked.set_result(None)
+
+
+def _nothing() -> "asyncio.Future[None]":
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def living_since() -> datetime:
@@ -22,43 +79,32 @@ def living_since() -> datetime:
     return timezone.now() - timedelta(seconds=max(DEAD_SECONDS, 2 * settings.REALTIME_TICK_SECONDS))
 
 
-def announced(pairs: Iterable[tuple[int, str]]) -> Pairs:
-    """Return those pairs of a user and a group whose stream tells of presence."""
-    return {
-        (user, group)
-        for user, group in pairs
-        if (model := _model(group)) and model.announces_presence
-    }
+def present(groups: Collection[str]) -> dict[str, dict[int, str]]:
+    """Return the users who follow streams: their ids and names, by the stream's group."""
+    name = f"user__{get_user_model().USERNAME_FIELD}"
+    found: dict[str, dict[int, str]] = {}
+    ordered = list(groups)
+    for start in range(0, len(ordered), BATCH):
+        rows = Connection.objects.filter(
+            stream__in=ordered[start : start + BATCH], process__seen_at__gt=living_since()
+        )
+        for group, user_id, username in rows.values_list("stream", "user", name).distinct():
+            found.setdefault(group, {})[user_id] = username
+    return found
 
 
-def present(pairs: Pairs) -> Pairs:
-    """Return those pairs for which there is an open socket."""
-    if not pairs:
-        return set()
-    rows = Connection.objects.filter(
-        user__in={user for user, _ in pairs},
-        stream__in={group for _, group in pairs},
-        process__seen_at__gt=living_since(),
-    )
-    return pairs & set(rows.values_list("user", "stream"))
-
-
-def announce(before: Pairs, after: Pairs) -> None:
-    """Tell of those who have come and gone, within the transaction that has changed the rows."""
-    by_model: dict[type[Stream], list[tuple[Any, int, bool]]] = {}
-    for user, group in before ^ after:
-        if model := _model(group):
-            key = group.split(".", 2)[2]
-            by_model.setdefault(model, []).append((key, user, (user, group) in after))
-    for model, changes in by_model.items():
-        model.announce_presence(changes)
-
-
-def _model(group: str) -> type[Stream] | None:
-    """Return the stream model of a group; None where it has been removed or renamed since."""
-    try:
-        app_label, name, _ = group.split(".", 2)  # A key may hold a dot.
-        model = apps.get_model(app_label, name)
-    except (LookupError, ValueError):
-        return None
-    return model if issubclass(model, Stream) else None
+def _tell(feed: Feed, now: dict[int, str]) -> None:
+    """Tell the subscriptions of a feed who has come and gone since the last look."""
+    before, feed.present = feed.present, now
+    if before is None:
+        return  # Nobody has been told of anybody yet.
+    for user_id in before.keys() ^ now.keys():
+        payload = feed.stream.presence_event((before | now)[user_id], user_id in now)
+        feed.hear_signal(
+            {
+                "type": "realtime.signal",
+                "group": feed.stream.group,
+                "text": check_payload(payload),
+                "exclude": None,
+            }
+        )

@@ -190,6 +190,19 @@ class Request(DaphneRequest):
         if self._received <= settings.DAPHNE_MAX_BODY_BYTES:
             super().handleContentChunk(data)
 
+    def buffered_bytes(self) -> int:
+        """Give how much of the answer the operating system has not taken yet."""
+        transport = self.channel and self.channel.transport
+        if not isinstance(transport, tcp.Server):
+            return 0
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+    def cut_off(self) -> None:
+        """Drop the connection of a client that does not read on."""
+        logger.warning("%s reads an answer too slowly: dropped", self.client_addr)
+        if self.channel is not None:
+            self.channel.abortConnection()
+
     def process(self) -> Any:
         """Handle the request, or answer that its body is too large."""
         # With it a path could look like another one to a proxy.
@@ -244,9 +257,9 @@ class Server(DaphneServer):
         self.abort_start = True
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Offer the consumer the direct way to the socket."""
+        """Offer the application the direct way to the socket."""
+        scope["extensions"] = {"realtime.direct": protocol}
         if isinstance(protocol, WebSocketProtocol):
-            scope["extensions"] = {"realtime.direct": protocol}
             # As the client wrote them: autobahn raises for one that Daphne has percent-decoded.
             scope["subprotocols"] = protocol.websocket_protocols
         return super().create_application(protocol, scope)
@@ -273,14 +286,15 @@ class Server(DaphneServer):
                     protocol.sendClose(code=CloseCode.GOING_AWAY.value)
                 elif protocol.state == protocol.STATE_CONNECTING:
                     protocol.dropConnection(abort=True)
+        # Models can be imported only once Django is set up.
+        from .hub import Hub
+
+        Hub.current().end(CloseCode.GOING_AWAY)
         if applications:
             _, late = await asyncio.wait(applications, timeout=DRAIN_SECONDS)
             for application in late:
                 application.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        # Models can be imported only once Django is set up.
-        from .hub import Hub
-
         await Hub.current().sessions.close()
         logger.info("stopped after %s connections had ended", len(applications))
 

@@ -1,4 +1,5 @@
 """The open sockets of every process, as rows: for the cap per user, presence and the admin pages.
+So are subscriptions, where a stream tells who is present.
 
 Whoever comes or goes while one transaction is under way shares the next one, so a thousand clients
 that reconnect together cost a handful of transactions. A process that is killed leaves its rows
@@ -10,6 +11,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -21,9 +23,10 @@ from django.utils import timezone
 
 from accounts.tokens import InvalidToken
 
-from . import presence
+from .bus import publisher
 from .database import in_database
 from .models import Connection, Process, Stream
+from .presence import living_since
 from .streams import StreamBusy
 
 logger = logging.getLogger(__name__)
@@ -38,13 +41,15 @@ CLOSE_SECONDS = 5
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One open socket: the key of its row, its user, the version of its token and the group of its
-    stream."""
+    """A row: its key, user, the version of the user's token, the group of the stream, whether that
+    tells who is present, and whether this is a socket, or a subscription on one."""
 
     key: UUID
     user_id: int
     token_version: int
     group: str
+    is_announced: bool
+    is_socket: bool
 
 
 class Arrival(NamedTuple):
@@ -78,14 +83,23 @@ class Sessions:
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def enter(self, socket: Any, user_id: int, token_version: int, stream: Stream) -> bool:
-        """Write the row of a socket, unless the user holds as many as one may.
+    async def enter(
+        self,
+        holder: Any,
+        user_id: int,
+        token_version: int,
+        stream: Stream,
+        *,
+        is_socket: bool = True,
+    ) -> bool:
+        """Write the row of a subscription, or of a socket unless the user holds as many as may be.
 
         Args:
-            socket: whatever is handed to `leave` later.
+            holder: whatever is handed to `leave` later.
             user_id: the id of its user.
             token_version: the user's, when the socket's token was checked.
             stream: what it follows.
+            is_socket: whether it counts against the cap.
 
         Returns:
             Whether there is room for it; the cap is `REALTIME_SOCKETS_PER_USER`.
@@ -95,7 +109,9 @@ class Sessions:
             StreamBusy: another transaction held the user's row for longer than
                 `REALTIME_LOCK_TIMEOUT_SECONDS`.
         """
-        session = Session(uuid4(), user_id, token_version, stream.group)
+        session = Session(
+            uuid4(), user_id, token_version, stream.group, stream.announces_presence, is_socket
+        )
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
         arrival = Arrival(session, self.loop.create_future(), deadline)
         self._arriving.append(arrival)
@@ -107,12 +123,12 @@ class Sessions:
             self._work_on()
             raise
         if admitted:
-            self._sessions[socket] = session
+            self._sessions[holder] = session
         return admitted
 
-    def leave(self, socket: Any) -> None:
-        """Let the row of a socket be deleted soon, if it has one."""
-        session = self._sessions.pop(socket, None)
+    def leave(self, holder: Any) -> None:
+        """Let the row of a socket or a subscription be deleted soon, if it has one."""
+        session = self._sessions.pop(holder, None)
         if session is not None:
             self._leaving.append(session)
             self._work_on()
@@ -218,8 +234,9 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
         admitted, refused, ended = [], set(), set()
         count = Counter(
             Connection.objects.filter(
+                is_socket=True,
                 user__in={session.user_id for session in arriving},
-                process__seen_at__gt=presence.living_since(),
+                process__seen_at__gt=living_since(),
             ).values_list("user", flat=True)
         )
         for session in arriving:
@@ -227,6 +244,8 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
                 continue
             if versions.get(session.user_id) != session.token_version:
                 ended.add(session.key)
+            elif not session.is_socket:
+                admitted.append(session)
             elif count[session.user_id] < settings.REALTIME_SOCKETS_PER_USER:
                 count[session.user_id] += 1
                 admitted.append(session)
@@ -234,28 +253,28 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
                 refused.add(session.key)
         gone = [session for session in leaving if session.user_id not in busy]
 
-        pairs = presence.announced(
-            (session.user_id, session.group) for session in (*admitted, *gone)
-        )
-        before = presence.present(pairs)
         _insert(process, admitted)
         if gone:
             Connection.objects.filter(pk__in=[session.key for session in gone]).delete()
-        presence.announce(before, presence.present(pairs))
+        # A robust callback: a failing message must not undo what is stored.
+        transaction.on_commit(partial(_announce, [*admitted, *gone]), robust=True)
         return Outcome(refused, ended, busy, is_new)
+
+
+def _announce(sessions: Collection[Session]) -> None:
+    """Let every process look who is present where somebody has come or gone."""
+    groups = {session.group for session in sessions if session.is_announced}
+    publisher.publish([{"type": "realtime.look", "group": group} for group in groups])
 
 
 def _refresh(process: UUID) -> bool:
     """Say that a process lives, and delete the dead ones; whether it was known."""
     known = Process.objects.filter(pk=process).update(seen_at=timezone.now())
-    if Process.objects.filter(seen_at__lte=presence.living_since()).exists():
+    if Process.objects.filter(seen_at__lte=living_since()).exists():
         with transaction.atomic():
-            found = Process.objects.filter(seen_at__lte=presence.living_since())
+            found = Process.objects.filter(seen_at__lte=living_since())
             dead = list(found.select_for_update(skip_locked=True).values_list("pk", flat=True))
-            rows = Connection.objects.filter(process__in=dead)
-            pairs = presence.announced(rows.values_list("user", "stream"))
             Process.objects.filter(pk__in=dead).delete()
-            presence.announce(pairs, presence.present(pairs))
     return bool(known)
 
 
@@ -286,6 +305,7 @@ def _insert(process: UUID, sessions: Collection[Session]) -> None:
                     process_id=process,
                     user_id=session.user_id,
                     stream=session.group,
+                    is_socket=session.is_socket,
                 )
                 for session in sessions
             ],

@@ -1,36 +1,108 @@
 """REST beside the sockets: backfill, and polling for clients that cannot hold a socket."""
 
 from typing import Any, cast
+from uuid import UUID
 
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotAcceptable, NotFound, PermissionDenied
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import User
 from accounts.throttles import TicketThrottle
 from accounts.tokens import Access
 
 from . import tickets
-from .models import Stream, UserStream
-from .serializers import EventPageSerializer, PageQuerySerializer, TicketSerializer
+from .close_codes import CloseCode
+from .consumers import Refused, consumer_of, position_of
+from .http import EVENT_STREAM, EventStream, LongPoll, can_wait, wait
+from .models import Stream
+from .serializers import PageQuerySerializer, StreamPageSerializer, TicketSerializer
+
+NO_STORE = {"Cache-Control": "no-store"}
 
 
-class EventsView(APIView):
-    """The events of the user who asks."""
+class EventStreamRenderer(JSONRenderer):
+    """Stands for Server-Sent Events where the client's `Accept` is looked at."""
+
+    media_type = EVENT_STREAM
+    format = "events"
+
+
+class StreamView(APIView):
+    """A stream over HTTP, for those who may follow it."""
+
+    renderer_classes = [JSONRenderer, EventStreamRenderer]
+
+    @extend_schema(
+        summary="Read a stream",
+        parameters=[
+            PageQuerySerializer,
+            OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER),
+        ],
+        responses={
+            (200, "application/json"): StreamPageSerializer,
+            (200, EVENT_STREAM): OpenApiTypes.STR,
+            403: OpenApiResponse(description="Not allowed to this user."),
+            404: OpenApiResponse(description="There is no such stream for this user."),
+            406: OpenApiResponse(description="This server has no event loop."),
+            429: OpenApiResponse(description="The user has too many connections."),
+        },
+    )
+    def get(self, request: Request, name: str) -> HttpResponseBase:
+        """Give stored events after `since`, oldest first; the last `seq` is the next `since`.
+
+        With `wait` it waits for one where there is none. `Accept: text/event-stream` asks for
+        Server-Sent Events: each event's id is its epoch and number, with which `Last-Event-ID`
+        resumes; without a position they start at now. The last one is of the type `close`, with a
+        close code.
+        """
+        query = PageQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        stream = self._stream(request, name)
+        access = cast(Access, request.auth)
+        if isinstance(request.accepted_renderer, EventStreamRenderer):
+            if not can_wait(request._request):
+                raise NotAcceptable("This server has no event loop: ask the one of the sockets.")
+            wait(request._request, EventStream(access, stream, _position(request)))
+            return HttpResponse(
+                content_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no", **NO_STORE}
+            )
+        page = event_page(stream, **query.validated_data)
+        seconds = query.validated_data["wait"]
+        if seconds and not page["events"] and not page["reset"] and can_wait(request._request):
+            position = (query.validated_data["since"], str(stream.epoch))
+            wait(request._request, LongPoll(access, stream, position, seconds=seconds))
+        return Response(page, headers=NO_STORE)
+
+    def _stream(self, request: Request, name: str) -> Stream:
+        consumer = consumer_of(name, cast(User, request.user))
+        if consumer is None:
+            raise NotFound("There is no such stream.")
+        [stream] = consumer.get_streams([consumer])
+        if isinstance(stream, Refused):
+            allowed = stream.code is not CloseCode.NOT_ALLOWED
+            raise NotFound("There is no such stream.") if allowed else PermissionDenied
+        return stream
+
+
+class EventsView(StreamView):
+    """The events of the user who asks: the stream `realtime`."""
 
     @extend_schema(
         summary="Read my events",
         parameters=[PageQuerySerializer],
-        responses=EventPageSerializer,
+        responses=StreamPageSerializer,
     )
-    def get(self, request: Request) -> Response:
-        """Give stored events after `since`, oldest first; the last `seq` is the next `since`."""
-        query = PageQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        UserStream.ensure([request.user.pk])
-        stream = UserStream.objects.get(pk=request.user.pk)
-        return Response(event_page(stream, **query.validated_data))
+    def get(self, request: Request, name: str = "realtime") -> HttpResponseBase:
+        """Give stored events after `since`, oldest first, as `GET /api/streams/realtime/` does."""
+        return super().get(request, name)
 
 
 class TicketView(APIView):
@@ -53,18 +125,35 @@ class TicketView(APIView):
         return Response(answer, status=201)
 
 
-def event_page(stream: Stream, since: int, limit: int) -> dict[str, Any]:
+def event_page(
+    stream: Stream, since: int, limit: int, epoch: UUID | None = None, **others: Any
+) -> dict[str, Any]:
     """Give a page of a stream as REST answers it.
 
     Args:
         stream: its row, as it was read.
         since: the last sequence number that the client has.
         limit: how many events at most.
+        epoch: the history that it belongs to; without one it is taken to be the stream's.
     """
+    is_gone = epoch is not None and (
+        epoch != stream.epoch or not stream.trimmed <= since <= stream.head
+    )
     entries = stream.entry_model()._default_manager.filter(stream=stream.pk, seq__gt=since)
     return {
         "epoch": stream.epoch,
         "head": stream.head,
         "trimmed": stream.trimmed,
-        "events": [entry.event() for entry in entries.order_by("seq")[:limit]],
+        "reset": is_gone,
+        "events": [] if is_gone else [entry.event() for entry in entries.order_by("seq")[:limit]],
     }
+
+
+def _position(request: Request) -> tuple[int, str | None] | None:
+    """Return from where Server-Sent Events continue, None for what is new."""
+    if (last := request.headers.get("Last-Event-ID")) is not None:
+        epoch, _, seq = last.rpartition(":")
+        return position_of(seq, epoch)
+    if "since" in request.query_params:
+        return position_of(request.query_params["since"], request.query_params.get("epoch"))
+    return None

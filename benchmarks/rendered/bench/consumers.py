@@ -14,11 +14,11 @@ class RoomConsumer(StreamConsumer):
 
     def get_stream(self) -> Room:
         """Give the room of the path."""
-        return Room.objects.get(pk=self.scope["url_route"]["kwargs"]["pk"])
+        return Room.objects.get(pk=self.kwargs["pk"])
 
     async def receive_event(self, event: dict[str, Any]) -> None:
         """Take a client's message."""
-        room = self.scope["url_route"]["kwargs"]["pk"]
+        room = self.kwargs["pk"]
         payload = {"type": "bench.message", "message": event["message"]}
         if event["type"] == "bench.append":
             await in_database(append, Room, room, payload)

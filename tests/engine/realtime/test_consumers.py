@@ -8,7 +8,7 @@ from accounts import tokens
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from realtime.bus import EVERYONE, Revoke
-from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer
+from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer, Socket
 from realtime.models import UserStream
 from realtime.notification import anotify_user
 from realtime.tests.sockets import PATIENCE, Client
@@ -101,7 +101,7 @@ async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, sett
     settings.REALTIME_BUFFER_BYTES = 1_000
     stopped = []
 
-    class Stuck(RealtimeConsumer):
+    class Stuck(Socket):
         async def send(self, text_data=None, bytes_data=None, close=False):
             if "x" in json.loads(text_data):
                 stopped.append(self)
@@ -110,7 +110,7 @@ async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, sett
 
     client = Client(token=access_token)
     client.communicator = WebsocketCommunicator(
-        Stuck.as_asgi(), f"/ws/realtime/?token={access_token}"
+        Stuck.as_asgi(stream_consumer=RealtimeConsumer), f"/ws/realtime/?token={access_token}"
     )
     await client.ready()
     async with asyncio.timeout(PATIENCE):
@@ -150,10 +150,10 @@ async def test_access_that_ends_during_the_connect(
     """A token that was good when it was checked opens nothing once its user has logged out."""
     enter = hub.sessions.enter
 
-    async def log_out_as_well(*args):
+    async def log_out_as_well(*args, **options):
         if when == "before":  # and said so when nobody was there to hear it
             await type(user).objects.filter(pk=user.pk).aupdate(token_version=1)
-        admitted = await enter(*args)
+        admitted = await enter(*args, **options)
         if when == "after":
             await sync_to_async(user.revoke_access)()
         return admitted

@@ -13,9 +13,21 @@ SETTINGS = """
 from backend.settings_test import *
 
 INSTALLED_APPS = [*INSTALLED_APPS, "orders"]
+WEBSOCKET_URLCONF = "websocket_urls"
 """
 
-# A customer with a socket on an order; `push` is the chapter's last sample.
+URLS = """
+import orders.routing
+import realtime.routing
+
+urlpatterns = [
+    *realtime.routing.websocket_urlpatterns,
+    *orders.routing.websocket_urlpatterns,
+    *realtime.routing.unknown_paths,
+]
+"""
+
+# A customer with a socket on an order, and a subscription to it; `push` is the last sample.
 SCRIPT = """
 import asyncio
 
@@ -33,9 +45,9 @@ call_command("migrate", verbosity=0)
 from accounts import tokens
 from accounts.models import User
 from orders.models import Order
-from orders.routing import websocket_urlpatterns
 from realtime.database import in_database
 from realtime.hub import Hub
+from websocket_urls import urlpatterns
 
 user = User.objects.create_user("ada", "ada@example.com")
 order = Order.objects.create(customer=user)
@@ -47,11 +59,20 @@ def push():
 
 
 async def main():
-    application = URLRouter(websocket_urlpatterns)
+    application = URLRouter(urlpatterns)
     socket = WebsocketCommunicator(application, f"/ws/orders/{order.pk}/?token={token}")
     await socket.connect(10)
     await socket.receive_from(10)
+    many = WebsocketCommunicator(application, f"/ws/realtime/?token={token}")
+    await many.connect(10)
+    await many.receive_from(10)
+    names = [{"stream": f"orders/{order.pk}"}, {"stream": f"orders/{order.pk + 1}"}]
+    await many.send_json_to({"type": "realtime.subscribe", "streams": names})
+    print((await many.receive_json_from(10))["code"])
+    assert (await many.receive_json_from(10))["type"] == "realtime.subscribed"
     await in_database(push)
+    print(await many.receive_from(10))
+    await many.disconnect()
     print(await socket.receive_from(10))
     await socket.disconnect()
     other = WebsocketCommunicator(application, f"/ws/orders/{order.pk + 1}/?token={token}")
@@ -76,6 +97,7 @@ def test_the_chapters_code_makes_a_durable_stream(tmp_path):
         (tmp_path / name).write_text(code, "utf-8")
     (tmp_path / "push.py").write_text(push, "utf-8")
     (tmp_path / "settings_orders.py").write_text(SETTINGS, "utf-8")
+    (tmp_path / "websocket_urls.py").write_text(URLS, "utf-8")
 
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -93,6 +115,8 @@ def test_the_chapters_code_makes_a_durable_stream(tmp_path):
     )
 
     assert result.returncode == 0, result.stderr
-    event, refusal = result.stdout.splitlines()
+    unsubscribed, named, event, refusal = result.stdout.splitlines()
+    assert unsubscribed == "4404"
+    assert named == event.replace("}", ',"stream":"orders/1"}')
     assert event == '{"type":"order.shipped","carrier":"bicycle","seq":1}'
     assert "4404" in refusal

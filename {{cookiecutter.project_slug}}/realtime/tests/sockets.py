@@ -80,6 +80,15 @@ class Client:
         """Send a frame."""
         await self.communicator.send_json_to(event)
 
+    async def subscribe(self, stream: str, **position: Any) -> dict[str, Any]:
+        """Subscribe to a stream and give the answer."""
+        await self.send(type="realtime.subscribe", streams=[{"stream": stream, **position}])
+        event = await self.receive()
+        assert event["type"] == "realtime.subscribed", event
+        async with asyncio.timeout(PATIENCE):
+            await self._live(Hub.current())
+        return event
+
     async def silent(self) -> bool:
         """Whether no further frame comes before the answer to a ping does."""
         await self.send(type="realtime.ping")

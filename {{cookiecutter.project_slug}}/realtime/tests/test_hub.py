@@ -35,6 +35,12 @@ class Recorder:
     def end(self, code):
         self.code = self.code or code
 
+    def subscribed(self, subscription):
+        self.begun = subscription
+
+    def unsubscribed(self, subscription, code):
+        self.end(code)
+
     async def drained(self):
         await asyncio.sleep(0)
 

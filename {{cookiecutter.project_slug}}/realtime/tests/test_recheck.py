@@ -73,6 +73,6 @@ async def test_access_that_was_withdrawn_during_the_connect_is_noticed(
     without_access(lambda followers: followers)
     client = Client(token=access_token)
 
-    await client.ready()
+    await client.connect()
 
     assert await client.close_code() == 4403

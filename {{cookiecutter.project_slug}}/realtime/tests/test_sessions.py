@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from realtime import presence
 from realtime.models import Connection, Process, UserStream
 
 from .sockets import PATIENCE, Client, until
@@ -37,11 +36,6 @@ async def test_an_open_socket_has_a_row(user, access_token, hub):
 
     await client.disconnect()
     await until(lambda: not Connection.objects.exists())
-
-
-def test_a_key_with_a_dot():
-    """What a group names as its stream's model stands before the key, whatever that is."""
-    assert presence._model("realtime.userstream.1.2") is UserStream
 
 
 async def test_a_row_of_a_removed_stream_keeps_no_other(user, access_token, hub):

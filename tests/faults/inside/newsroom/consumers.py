@@ -18,7 +18,7 @@ class NewsroomConsumer(RealtimeConsumer):
                 await anotify_user(self.user.pk, news(event["number"]))
             case "newsroom.sleep":
                 await in_database(sleep, event["seconds"])
-                self._send_frame(type="newsroom.slept")
+                self.reply({"type": "newsroom.slept"})
 
 
 def sleep(seconds):

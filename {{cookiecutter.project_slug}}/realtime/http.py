@@ -1,0 +1,319 @@
+"""The same streams over HTTP, where WebSockets do not get through: long-polls, event streams.
+
+A view decides who may follow what, with everything that Django does for a request, and ends. Only
+then the answer begins, on the event loop: a client that waits holds no thread.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.tokens import Access, InvalidToken
+
+from .close_codes import CloseCode
+from .feed import Subscription
+from .frames import Frame, encode
+from .hub import Hub, TooManySockets
+from .models import Stream
+from .streams import StreamBusy
+
+# Where the view leaves what the answer goes on with: a key of the ASGI scope.
+WAITING = "realtime.waiting"
+# Seconds after which a comment line shows that the connection lives.
+COMMENT_SECONDS = 15
+# Seconds between two looks at how much the client has read.
+DRAIN_POLL_SECONDS = 0.02
+EVENT_STREAM = "text/event-stream"
+# What the answer is where it ends before it has begun.
+STATUSES = {
+    CloseCode.NOT_AUTHENTICATED: 401,
+    CloseCode.NOT_ALLOWED: 403,
+    CloseCode.NO_SUCH_STREAM: 404,
+    CloseCode.TOO_MANY: 429,
+}
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+# A sequence number and the epoch that it belongs to, if known.
+Position = tuple[int, str | None]
+
+
+def can_wait(request: HttpRequest) -> bool:
+    """Whether the server of a request has an event loop, on which an answer may wait."""
+    return hasattr(request, "scope")
+
+
+def wait(request: HttpRequest, waiting: "Waiting") -> None:
+    """Let an answer go on, once the view's own has been made."""
+    request.scope[WAITING] = waiting  # type: ignore[attr-defined]
+
+
+class Waiting:
+    """A client that waits for events over HTTP: a connection as the hub knows it."""
+
+    def __init__(self, access: Access, stream: Stream, position: Position | None) -> None:
+        """Wait for the events of a stream.
+
+        Args:
+            access: what the client's token grants.
+            stream: its row, as it was read.
+            position: from where to continue, None for what is new.
+        """
+        self.user_id = access.user.pk
+        self.token_version = access.user.token_version
+        self._access = access
+        self._stream = stream
+        self._position = position
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self._code: CloseCode | None = None
+        self._news = asyncio.Event()
+        self._unread: Callable[[], int] = lambda: 0
+
+    # What the hub needs of a connection
+
+    def write(self, frames: Sequence[Frame], wire: bytes) -> None:
+        """Queue frames; a client that leaves too many unread is cut off."""
+        if self._code is not None:
+            return
+        if self._buffered() + len(wire) > settings.REALTIME_BUFFER_BYTES and self._frames:
+            self._frames.clear()
+            self.end(CloseCode.READS_TOO_SLOWLY)
+            return
+        self._frames.extend(frames)
+        self._bytes += len(wire)
+        self._news.set()
+
+    def end(self, code: CloseCode) -> None:
+        """End the answer behind what is queued."""
+        if self._code is None:
+            self._code = code
+            self._news.set()
+
+    def subscribed(self, subscription: Subscription) -> None:
+        """Queue the frame from which the stream begins."""
+
+    def unsubscribed(self, subscription: Subscription, code: CloseCode) -> None:
+        """End with the only subscription."""
+        self.end(code)
+
+    async def drained(self) -> None:
+        """Wait until at most half of what the client may leave unread is buffered."""
+        half = settings.REALTIME_BUFFER_BYTES // 2
+        while self._buffered() > half and self._code is None:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    def _buffered(self) -> int:
+        return self._bytes + self._unread()
+
+    # The answer
+
+    async def answer(self, headers: list[tuple[bytes, bytes]], scope: Scope, send: Send) -> None:
+        """Follow the stream until the answer is complete, or the client has gone."""
+        direct = scope.get("extensions", {}).get("realtime.direct")
+        if direct is not None:
+            self._unread = direct.buffered_bytes
+        hub = Hub.current()
+        subscription: Subscription | None = None
+        loop = asyncio.get_running_loop()
+        left = (self._access.expires_at - timezone.now()).total_seconds()
+        expiry = loop.call_later(max(0.0, left), self.end, CloseCode.NOT_AUTHENTICATED)
+        try:
+            try:
+                subscription = await hub.join(self, self._stream)
+            except InvalidToken:
+                self.end(CloseCode.NOT_AUTHENTICATED)
+            except TooManySockets:
+                self.end(CloseCode.TOO_MANY)
+            except StreamBusy as error:
+                await _refuse(send, headers, 503, str(error))
+                return
+            if subscription is None:
+                await self._refuse(headers, send)
+                return
+            await hub.presence.look([subscription.feed])
+            if self._position is not None:
+                since, epoch = self._position
+                subscription.ask(since, subscription.epoch if epoch is None else epoch)
+            await self._go_on(subscription, headers, send)
+        finally:
+            expiry.cancel()
+            if subscription is not None:
+                subscription.stop()
+            hub.leave(self)
+        if self._code is CloseCode.READS_TOO_SLOWLY and direct is not None:
+            direct.cut_off()
+
+    async def _refuse(self, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+        assert self._code is not None
+        await _refuse(send, headers, STATUSES.get(self._code, 503), self._code.reason)
+
+    async def _go_on(
+        self, subscription: Subscription, headers: list[tuple[bytes, bytes]], send: Send
+    ) -> None:
+        raise NotImplementedError
+
+    async def _taken(self, seconds: float) -> list[Frame]:
+        """Return the frames that are queued; wait for one until so many seconds have passed."""
+        if not self._frames and self._code is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+        self._news.clear()
+        frames = list(self._frames)
+        self._frames.clear()
+        self._bytes = 0
+        return frames
+
+
+class LongPoll(Waiting):
+    """An answer with what comes next, or with nothing after a while."""
+
+    def __init__(self, *arguments: Any, seconds: float) -> None:
+        super().__init__(*arguments)
+        self._seconds = seconds
+
+    async def _go_on(
+        self, subscription: Subscription, headers: list[tuple[bytes, bytes]], send: Send
+    ) -> None:
+        subscription.start()
+        events = [json.loads(frame.text) for frame in await self._taken(self._seconds)]
+        if self._code is not None and not events:
+            await self._refuse(headers, send)
+            return
+        resets = [event for event in events if event.get("type") == "realtime.reset"]
+        page = {
+            "epoch": subscription.feed.epoch,
+            "head": resets[-1]["seq"] if resets else subscription.feed.last,
+            "trimmed": self._stream.trimmed,
+            "reset": bool(resets),
+            "events": [event for event in events if event not in resets],
+        }
+        await _start(send, 200, headers, b"application/json")
+        await _body(send, encode(page), last=True)
+
+
+class EventStream(Waiting):
+    """Server-Sent Events, until the token expires or the client goes."""
+
+    def subscribed(self, subscription: Subscription) -> None:
+        """Queue the frame from which the stream begins."""
+        self._subscription = subscription
+        payload = {
+            "type": "realtime.ready",
+            "epoch": subscription.epoch,
+            "seq": subscription.seq,
+            "expires_at": self._access.expires_at,
+            "now": timezone.now(),
+        }
+        frame = Frame(encode(payload))
+        self.write([frame], frame.wire)
+
+    async def _go_on(
+        self, subscription: Subscription, headers: list[tuple[bytes, bytes]], send: Send
+    ) -> None:
+        await _start(send, 200, headers, EVENT_STREAM.encode())
+        epoch = subscription.epoch
+        subscription.start()
+        while True:
+            frames = await self._taken(COMMENT_SECONDS)
+            lines = []
+            for frame in frames:
+                seq = frame.seq
+                if seq is None:
+                    event = json.loads(frame.text)
+                    # These two say where the client is from now on.
+                    if event.get("type") in ("realtime.ready", "realtime.reset"):
+                        epoch, seq = event["epoch"], event["seq"]
+                lines.append("" if seq is None else f"id: {epoch}:{seq}\n")
+                lines.append(f"data: {frame.text}\n\n")
+            if self._code is not None:
+                close = {"code": int(self._code), "detail": self._code.reason}
+                lines.append(f"event: close\ndata: {json.dumps(close)}\n\n")
+            await _body(send, "".join(lines) or ":\n\n", last=self._code is not None)
+            if self._code is not None:
+                return
+            await self._sent()
+
+    async def _sent(self) -> None:
+        """Wait until the client has read enough of what was sent; the rest waits here."""
+        half = settings.REALTIME_BUFFER_BYTES // 2
+        while self._unread() > half and self._code is None:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+
+class WaitingAnswers:
+    """Around Django: lets answers go on that their views have left waiting."""
+
+    def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers: list[tuple[bytes, bytes]] = []
+        gone = False
+
+        async def receive_and_note() -> dict[str, Any]:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
+
+        async def send_or_keep(message: dict[str, Any]) -> None:
+            if WAITING not in scope:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                headers.extend(message["headers"])
+
+        await self.application(scope, receive_and_note, send_or_keep)
+        if WAITING not in scope or gone:
+            return
+        answering = asyncio.create_task(scope[WAITING].answer(headers, scope, send))
+        leaving = asyncio.create_task(_disconnect(receive))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.gather(leaving, answering, return_exceptions=True)
+        if not answering.cancelled():
+            answering.result()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _start(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], content_type: bytes
+) -> None:
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in (b"content-type", b"content-length")
+    ]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*kept, (b"Content-Type", content_type)],
+        }
+    )
+
+
+async def _refuse(send: Send, headers: list[tuple[bytes, bytes]], status: int, detail: str) -> None:
+    await _start(send, status, headers, b"application/json")
+    await _body(send, json.dumps({"detail": detail}), last=True)
+
+
+async def _body(send: Send, text: str, *, last: bool) -> None:
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
