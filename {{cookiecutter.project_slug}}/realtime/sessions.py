@@ -181,7 +181,9 @@ class Sessions:
         try:
             outcome = await in_database(_update, self.process, sessions, leaving)
         except Exception as error:
-            self._leaving.extend(leaving)
+            # An answer that got lost may have been a commit: what is not known to be stored is
+            # deleted, or the rows would keep the user out.
+            self._leaving.extend([*leaving, *sessions])
             for arrival in arriving:
                 _fail(arrival, error)
             raise

@@ -98,3 +98,22 @@ async def test_a_database_that_fails_fails_the_socket_and_nothing_else(
     monkeypatch.setattr(sessions, "_update", update)
     hub.sessions.refresh()
     await until(lambda: not Connection.objects.exists())
+
+
+async def test_a_commit_whose_answer_got_lost_locks_nobody_out(user, hub, monkeypatch):
+    """What failed may be stored all the same; it is deleted when the database answers again."""
+    stream = await UserStream.objects.acreate(user=user)
+    update = sessions._update
+
+    def commit_and_fail(*args):
+        update(*args)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(sessions, "_update", commit_and_fail)
+    with pytest.raises(OperationalError):
+        await hub.sessions.enter("a socket", user.pk, 0, stream)
+    assert await Connection.objects.acount() == 1
+
+    monkeypatch.setattr(sessions, "_update", update)
+    hub.sessions.refresh()
+    await until(lambda: not Connection.objects.exists())
