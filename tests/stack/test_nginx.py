@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -88,6 +89,29 @@ def test_an_idle_socket_stays_open(stack: Stack, alice: Person) -> None:
             ws.recv(timeout=8)
         stack.nginx.request(f"/newsroom/sync/{alice.id}/8/")
         assert json.loads(ws.recv(timeout=10))["number"] == 8
+
+
+def test_an_event_stream_is_not_buffered(stack: Stack, alice: Person) -> None:
+    """Each event comes the moment it is sent, and comment lines keep a silent one open."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.nginx.port, timeout=10)
+    headers = {"Authorization": f"Bearer {alice.token}", "Accept": "text/event-stream"}
+    with contextlib.closing(connection):
+        connection.request("GET", "/api/streams/realtime/", headers=headers)
+        answer = connection.getresponse()
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert b'"realtime.ready"' in line_of(answer, b"data: ")
+        for _ in range(2):  # longer than nginx waits for a server here
+            line_of(answer, b":")
+        stack.nginx.request(f"/newsroom/sync/{alice.id}/9/")
+        assert json.loads(line_of(answer, b"data: ")[6:])["number"] == 9
+
+
+def line_of(answer: http.client.HTTPResponse, start: bytes) -> bytes:
+    """Give the next line that begins so."""
+    while line := answer.readline():
+        if line.startswith(start):
+            return line
+    raise EOFError(start)
 
 
 @pytest.mark.parametrize("path", ["/api/users/me/", "/admin/login/"])

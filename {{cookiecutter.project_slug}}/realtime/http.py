@@ -26,8 +26,6 @@ from .streams import StreamBusy
 
 # Where the view leaves what the answer goes on with: a key of the ASGI scope.
 WAITING = "realtime.waiting"
-# Seconds after which a comment line shows that the connection lives.
-COMMENT_SECONDS = 15
 # Seconds between two looks at how much the client has read.
 DRAIN_POLL_SECONDS = 0.02
 EVENT_STREAM = "text/event-stream"
@@ -224,7 +222,8 @@ class EventStream(Waiting):
         epoch = subscription.epoch
         subscription.start()
         while True:
-            frames = await self._taken(COMMENT_SECONDS)
+            # After so many seconds of silence a comment line shows that the connection lives.
+            frames = await self._taken(settings.REALTIME_PING_SECONDS)
             lines = []
             for frame in frames:
                 seq = frame.seq
