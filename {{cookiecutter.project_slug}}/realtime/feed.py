@@ -362,6 +362,12 @@ class Subscription:
 
     async def _read_until_live(self) -> None:
         """Send stored events page by page, waiting for the client to read, until it is live."""
+        try:
+            await self._read_pages()
+        finally:
+            self._replay = None
+
+    async def _read_pages(self) -> None:
         feed, connection = self.feed, self.connection
         while True:
             page = await feed.host.read(feed.stream, self.seq, {connection.user_id})

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +34,8 @@ TAIL_SECONDS = 60
 # Reads of streams at a time; those that wait share the next query.
 READERS = 2
 READ_BATCH = 200
+# Streams and followers that are checked at a time, so that a tick of many keeps nobody waiting.
+PORTION = 2_000
 # Seconds until a read that failed is tried again.
 RETRY_SECONDS = 1.0
 
@@ -312,7 +314,8 @@ class Hub:
         await self._compare(self.feeds.values())
         await self._check_users()
         await self._check_followers(self.feeds.values())
-        await self.presence.look(self.feeds.values())
+        for portion in _portions(self.feeds.values(), lambda feed: len(feed.present or ())):
+            await self.presence.look(portion)
 
     async def _join(self, feeds: Collection[Feed]) -> None:
         if not layer_is_local():
@@ -320,20 +323,19 @@ class Hub:
 
     async def _compare(self, feeds: Collection[Feed]) -> None:
         """Compare each feed with its stream's row, and let it read what it has missed."""
-        before = [(feed, feed.epoch, feed.last) for feed in feeds]
-        if not before:
-            return
-        found = await in_database(streams.positions, [feed.stream for feed, _, _ in before])
-        for feed, epoch, last in before:
-            position = found.get(feed.stream.group)
-            if feed.epoch != epoch:
-                continue  # It has been set right in the meantime.
-            if position is None:
-                feed.end(CloseCode.NO_SUCH_STREAM)
-            elif position.epoch != epoch or position.head < last:
-                feed.reread()
-            else:
-                feed.want(position.head)
+        for portion in _portions(feeds, lambda feed: 1):
+            before = [(feed, feed.epoch, feed.last) for feed in portion]
+            found = await in_database(streams.positions, [feed.stream for feed in portion])
+            for feed, epoch, last in before:
+                position = found.get(feed.stream.group)
+                if feed.epoch != epoch:
+                    continue  # It has been set right in the meantime.
+                if position is None:
+                    feed.end(CloseCode.NO_SUCH_STREAM)
+                elif position.epoch != epoch or position.head < last:
+                    feed.reread()
+                else:
+                    feed.want(position.head)
 
     async def _check_users(self) -> None:
         """Close the connections of users whose access has ended, had the layer not said so."""
@@ -346,19 +348,35 @@ class Hub:
 
     async def _check_followers(self, feeds: Collection[Feed]) -> None:
         """End the subscriptions of users without access, had the layer not said so."""
-        by_model: dict[type[Stream], list[Feed]] = {}
-        for feed in feeds:
-            if feed.stream.can_lose_access():
-                by_model.setdefault(type(feed.stream), []).append(feed)
-        for model, same in by_model.items():
-            pairs = {(feed.stream.pk, user) for feed in same for user in feed.users}
-            lost = set(await in_database(model.without_access, pairs)) if pairs else set()
-            for feed in same if lost else ():
-                feed.end(CloseCode.NOT_ALLOWED, {user for pk, user in lost if pk == feed.stream.pk})
+        checked = [feed for feed in feeds if feed.stream.can_lose_access()]
+        for portion in _portions(checked, lambda feed: len(feed.followers)):
+            by_model: dict[type[Stream], set[tuple[Any, int]]] = {}
+            for feed in portion:
+                pairs = by_model.setdefault(type(feed.stream), set())
+                pairs.update((feed.stream.pk, user) for user in feed.users)
+            for model, pairs in by_model.items():
+                lost = await in_database(model.without_access, pairs) if pairs else ()
+                for pk, user in lost:
+                    if (followed := self.feeds.get(model.group_of(pk))) is not None:
+                        followed.end(CloseCode.NOT_ALLOWED, {user})
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Hub.forget)
+
+
+def _portions(feeds: Iterable[Feed], weigh: Callable[[Feed], int]) -> Iterator[list[Feed]]:
+    """Divide feeds into lists of `PORTION` by weight, or one feed more."""
+    portion: list[Feed] = []
+    weight = 0
+    for feed in list(feeds):
+        portion.append(feed)
+        weight += weigh(feed)
+        if weight >= PORTION:
+            yield portion
+            portion, weight = [], 0
+    if portion:
+        yield portion
 
 
 def _token_versions(user_ids: set[int]) -> dict[int, int]:
