@@ -18,6 +18,8 @@
  *
  *   -u FILE        request targets, one connection a line ("/ws/room/?token=...")
  *   -c COUNT       handshakes in flight at once (32)
+ *   -s FRAME       subscribe: what to send when a connection greets; it is ready when
+ *                  `realtime.subscribed` has come for each "stream" in it
  *   -f FORMAT      loop: the frame to send, its text in place of "%s"
  *   -t SECONDS     loop: measured time (4)
  *   -w SECONDS     loop: time before that, which is not measured (1)
@@ -63,6 +65,7 @@ struct connection {
     int64_t next; /* the n that the next message should have */
     int64_t received;
     int close_code;
+    int awaited; /* subscriptions that have not begun */
 };
 
 static struct {
@@ -70,7 +73,7 @@ static struct {
     enum kind kind;
     enum mode mode;
     int concurrency;
-    const char *format;
+    const char *format, *subscribe;
     double seconds, warm_up_seconds, quiet_seconds;
     int64_t expected;
 } options = {.concurrency = 32, .seconds = 4, .warm_up_seconds = 1, .quiet_seconds = 10};
@@ -132,7 +135,7 @@ static void write_all(struct connection *connection, const void *bytes, size_t s
 static void send_frame(struct connection *connection, int opcode, const void *payload,
                        size_t size) {
     static const unsigned char mask[4] = {0x5a, 0xc3, 0x17, 0x8e};
-    unsigned char frame[1024];
+    unsigned char frame[16384];
     size_t at = 0;
     if (size > sizeof frame - 8) fail("frame too long to send");
     frame[at++] = (unsigned char)(0x80 | opcode);
@@ -208,11 +211,22 @@ static void on_text(struct connection *connection, const char *text, size_t size
         else send_frame(connection, 1, "3", 1);
         return;
     }
+    if (connection->awaited) {
+        if (memmem(text, size, "\"realtime.subscribed\"", 21) && !--connection->awaited)
+            became_ready(connection);
+        return;
+    }
     if (connection->state == GREETING) {
         bool greeted = options.kind == SOCKETIO
                            ? starts_with(text, size, "40")
                            : memmem(text, size, "\"realtime.ready\"", 16) != NULL;
-        if (greeted) became_ready(connection);
+        if (greeted && options.subscribe) {
+            send_frame(connection, 1, options.subscribe, strlen(options.subscribe));
+            for (const char *at = options.subscribe; (at = strstr(at, "\"stream\"")); at++)
+                connection->awaited++;
+        } else if (greeted) {
+            became_ready(connection);
+        }
         return;
     }
     on_message(connection, text, size);
@@ -443,13 +457,14 @@ int main(int argc, char **argv) {
     static const char *const kinds[] = {"plain", "realtime", "socketio", NULL};
     static const char *const modes[] = {"loop", "count", "hold", NULL};
     int option;
-    while ((option = getopt(argc, argv, "p:k:m:u:c:f:t:w:e:q:")) != -1) {
+    while ((option = getopt(argc, argv, "p:k:m:u:c:s:f:t:w:e:q:")) != -1) {
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'k': options.kind = (enum kind)choice(optarg, kinds); break;
         case 'm': options.mode = (enum mode)choice(optarg, modes); break;
         case 'u': read_targets(optarg); break;
         case 'c': options.concurrency = atoi(optarg); break;
+        case 's': options.subscribe = optarg; break;
         case 'f': options.format = optarg; break;
         case 't': options.seconds = atof(optarg); break;
         case 'w': options.warm_up_seconds = atof(optarg); break;

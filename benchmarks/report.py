@@ -15,6 +15,13 @@ from workloads import Sample, Workload
 README = HERE / "README.md"
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 
+# What a figure is a multiple of.
+LABELS = {
+    "tutorial": "tutorial",
+    "socketio": "Socket.IO",
+    "fan-out-500": "to 500 sockets, not stored",
+}
+
 # By workload, then by side.
 Samples = dict[str, dict[str, list[Sample]]]
 Figures = dict[str, dict[str, dict[str, float]]]
@@ -122,7 +129,7 @@ def _verdict(workload: Workload, figures: Figures) -> list[str]:
     own = figures[workload.name].get("rendered")
     sign = "≤" if workload.smaller_is_better else "≥"
     for name, factor in workload.wanted.items():
-        label = {"tutorial": "tutorial", "socketio": "Socket.IO"}.get(name, "without the row")
+        label = LABELS[name]
         wanted.append(f"{sign} {factor:g} × {label}")
         other: Any = figures[workload.name].get(name) or figures.get(name, {}).get("rendered")
         if not own or not other or not other["median"]:
@@ -131,6 +138,9 @@ def _verdict(workload: Workload, figures: Figures) -> list[str]:
         ratio = own["median"] / other["median"]
         good = ratio <= factor if workload.smaller_is_better else ratio >= factor
         reached.append(f"{ratio:.2f} {'✓' if good and not own['lost'] else '✗'}")
+    if workload.at_most is not None and own:
+        wanted.append(f"≤ {workload.at_most:g}")
+        reached.append("✓" if own["median"] <= workload.at_most else "✗")
     return [", ".join(wanted), ", ".join(reached)]
 
 

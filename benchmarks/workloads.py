@@ -1,5 +1,6 @@
 """What is measured: one `Workload` for each line of the table."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ QUIET_SECONDS = "4"
 BURST_SOCKETS, BURST_MESSAGES = 100, 2_000
 # Connections that a new server handles before they are timed.
 WARM_UP_CONNECTIONS = 100
+SUBSCRIPTIONS = 50
 
 Sample = dict[str, Any]
 Measure = Callable[[Running, bool], Sample]
@@ -42,6 +44,8 @@ class Workload:
     setup: str = "postgresql"
     # What the rendered server's figure shall be, as a multiple of a side's or other workload's.
     wanted: dict[str, float] = field(default_factory=dict)
+    # The most that it may be, whatever others need.
+    at_most: float | None = None
 
 
 def fan_out(sockets: int, *, committed: bool = False) -> Measure:
@@ -57,6 +61,27 @@ def fan_out(sockets: int, *, committed: bool = False) -> Measure:
             sample = next(seen)
             busy = (cpu_seconds(server.pid) - before) / (time.monotonic() - since)
         return sample | {"server_cpu": round(busy, 3)}
+
+    return measure
+
+
+def subscribe(*streams: str) -> list[str]:
+    """What has the generator subscribe to streams."""
+    names = [{"stream": stream} for stream in streams]
+    return ["-s", json.dumps({"type": "realtime.subscribe", "streams": names})]
+
+
+def fan_out_to_subscriptions(sockets: int) -> Measure:
+    """The same where the room is one of the streams on everybody's own socket."""
+
+    def measure(server: Running, quick: bool) -> Sample:
+        frame = server.side.frame.replace("}", ', "stream": "bench/1"}')
+        targets = server.targets(server.side.user, sockets)
+        times = ["-w", "0.5", "-t", "1.5"] if quick else ["-w", "1", "-t", "5"]
+        options = [*subscribe("bench/1"), "-f", frame, *times]
+        with generator(server.port, server.side.kind, "loop", targets, *options) as seen:
+            next(seen)
+            return next(seen)
 
     return measure
 
@@ -114,6 +139,25 @@ def memory(server: Running, quick: bool) -> Sample:
     return {"kib_per_socket": grown / count / 1024, "lost": 0}
 
 
+def subscription_memory(server: Running, quick: bool) -> Sample:
+    """What the server grows by for each of 50 subscriptions on a socket."""
+    count = 300 if quick else USERS - WARM_UP_CONNECTIONS
+    names = [f"bench/{number}" for number in range(1, SUBSCRIPTIONS + 1)]
+    first = server.targets(server.side.user, WARM_UP_CONNECTIONS)
+    more = server.targets(server.side.user, count, WARM_UP_CONNECTIONS)
+    grown = []
+    for options in ([], subscribe(*names)):
+        with generator(server.port, server.side.kind, "hold", first, *options) as seen:
+            next(seen)
+            before = settled_private_bytes(server.pid)
+            with generator(server.port, server.side.kind, "hold", more, *options) as seen_more:
+                next(seen_more)
+                grown.append(settled_private_bytes(server.pid) - before)
+    bare, subscribed = grown
+    kib = (subscribed - bare) / count / SUBSCRIPTIONS / 1024
+    return {"kib_per_subscription": kib, "lost": 0}
+
+
 def baseline(name: str) -> float | None:
     """The generator's own figure: against a server in C that does nothing but write frames."""
     shapes = {"fan-out-100": (100, 0), "fan-out-500": (500, 0), "burst": (BURST_SOCKETS, 20_000)}
@@ -165,6 +209,14 @@ WORKLOADS = [
         wanted={"fan-out-500": 0.5},
     ),
     Workload(
+        "subscriptions-500",
+        "… to 500 subscriptions on `/ws/realtime/`",
+        "deliveries/s",
+        fan_out_to_subscriptions(500),
+        sides=("rendered",),
+        wanted={"fan-out-500": 0.9},
+    ),
+    Workload(
         "burst",
         "2,000 messages from another process to 100 sockets",
         "deliveries/s",
@@ -211,5 +263,15 @@ WORKLOADS = [
         figure="kib_per_socket",
         smaller_is_better=True,
         wanted={"tutorial": 1},
+    ),
+    Workload(
+        "subscription-memory",
+        "Memory of each of 50 subscriptions on a socket",
+        "KiB",
+        subscription_memory,
+        figure="kib_per_subscription",
+        smaller_is_better=True,
+        sides=("rendered",),
+        at_most=1.5,
     ),
 ]

@@ -12,9 +12,9 @@ from realtime.streams import signal
 
 
 def make_users(count: int) -> Iterator[tuple[int, str]]:
-    """Make the tables, the room and users; give each user's id and access token."""
+    """Make the tables, rooms and users; give each user's id and access token."""
     call_command("migrate", run_syncdb=True, verbosity=0)
-    Room.objects.create(pk=1)
+    Room.objects.bulk_create(Room(pk=number) for number in range(1, 51))
     User.objects.bulk_create(
         User(username=f"user{number}", email=f"user{number}@example.com") for number in range(count)
     )

@@ -391,7 +391,7 @@ class Socket(AsyncWebsocketConsumer):
             await self._hub.announce(begun)
         except InvalidToken:
             self.end(CloseCode.NOT_AUTHENTICATED)
-        except StreamBusy:
+        except Exception:
             for name in names:
                 self._drop(name)
             raise
