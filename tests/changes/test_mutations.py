@@ -239,8 +239,8 @@ MUTATIONS = [
     Mutation(
         "a position of another history is continued",
         "realtime/feed.py",
-        "epoch == self.epoch\n            and self._trimmed <= since <= self.head",
-        "self._trimmed <= since <= self.head",
+        "epoch == self.epoch\n            and self._trimmed <= since <= self._head",
+        "self._trimmed <= since <= self._head",
     ),
     Mutation(
         "an event is left out of a replay",
@@ -297,6 +297,36 @@ MUTATIONS = [
         "elif count[session.user_id] >= 0:",
     ),
     Mutation(
+        "frames of a subscription do not name its stream",
+        "realtime/consumers.py",
+        "self._hub.follow(self, stream, name)",
+        "self._hub.follow(self, stream)",
+    ),
+    Mutation(
+        "a subscription takes the place of a socket",
+        "realtime/hub.py",
+        "                is_socket=False,\n",
+        "",
+    ),
+    Mutation(
+        "a socket may have any number of subscriptions",
+        "realtime/consumers.py",
+        "if len(self._others) + len(names) < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET:",
+        "if len(self._others) >= 0:",
+    ),
+    Mutation(
+        "an event stream outlives its token",
+        "realtime/http.py",
+        "loop.call_later(max(0.0, left), self.end, CloseCode.NOT_AUTHENTICATED)",
+        "loop.call_later(max(3600.0, left), self.end, CloseCode.NOT_AUTHENTICATED)",
+    ),
+    Mutation(
+        "over HTTP everyone may read everything",
+        "realtime/views.py",
+        "if isinstance(stream, Refused):",
+        "if not isinstance(stream, (Stream, Refused)):",
+    ),
+    Mutation(
         "a ticket opens more than one socket",
         "realtime/tickets.py",
         "stored.filter(used=False, created_at__gt=",
@@ -336,8 +366,8 @@ MUTATIONS = [
     Mutation(
         "strangers hear what is said in a room",
         "chat/consumers.py",
-        "if room.role is None:",
-        "if room.pk is None:",
+        "if room.role is None else room",
+        "if room.pk is None else room",
     ),
     Mutation(
         "strangers read what was said in a room",
@@ -377,9 +407,9 @@ MUTATIONS = [
     ),
     Mutation(
         "nobody hears who is online",
-        "realtime/sessions.py",
-        "presence.announce(before, presence.present(pairs))",
-        "presence.announce(before, before)",
+        "realtime/presence.py",
+        "for user_id in before.keys() ^ now.keys():",
+        "for user_id in set[int]():",
     ),
     Mutation(
         "the room of an owner who leaves has none",
