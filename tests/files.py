@@ -27,7 +27,7 @@ ALWAYS = {
     "backend": """
         __init__.py asgi.py database_url.py environment.py errors.py health.py installation.py
         local_files.py masking.py parsers.py policy.py redis_urls.py requests.py schema.py
-        settings.py settings_test.py urls.py websocket_urls.py wsgi.py
+        settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """

@@ -15,16 +15,15 @@ with explained():
     http = get_asgi_application()
 http.request_class = Utf8ASGIRequest
 
+from realtime import routing
 from realtime.http import WaitingAnswers
 from realtime.origin import OriginCheck
 from realtime.other_servers import Closing, lifespan
 
-from . import websocket_urls
-
 application = ProtocolTypeRouter(
     {
         "http": WaitingAnswers(http),
-        "websocket": OriginCheck(Closing(URLRouter(websocket_urls.urlpatterns))),
+        "websocket": OriginCheck(Closing(URLRouter(routing.urlpatterns))),
         "lifespan": lifespan,
     }
 )

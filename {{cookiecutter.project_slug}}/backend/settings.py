@@ -160,7 +160,6 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "backend.urls"
 WSGI_APPLICATION = "backend.wsgi.application"
-WEBSOCKET_URLCONF = "backend.websocket_urls"
 ASGI_APPLICATION = "backend.asgi.application"
 
 TEMPLATES = [

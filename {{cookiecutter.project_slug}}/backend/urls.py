@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.templatetags.static import static as static_file
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.functional import lazy
-from django.views.generic import RedirectView{% if cookiecutter.use_chat %}, TemplateView{% endif %}
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from backend.schema import SchemaView
@@ -36,8 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/realtime/", include("realtime.urls")),
     path("api/streams/<path:name>/", StreamView.as_view(), name="stream"),
 {%- if cookiecutter.use_chat %}
-    path("api/chat/", include("chat.urls")),
-    path("chat/", TemplateView.as_view(template_name="chat/page.html"), name="chat"),
+    path("", include("chat.urls")),
 {%- endif %}
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path(

@@ -1,6 +1,7 @@
-"""The REST paths of this app, below `/api/chat/`."""
+"""The HTTP paths of this app: its REST endpoints, and the page."""
 
 from django.urls import include, path
+from django.views.generic import TemplateView
 
 from . import views
 
@@ -16,6 +17,7 @@ room = [
 ]
 
 urlpatterns = [
-    path("rooms/", views.RoomsView.as_view(), name="chat-rooms"),
-    path("rooms/<slug:slug>/", include(room)),
+    path("api/chat/rooms/", views.RoomsView.as_view(), name="chat-rooms"),
+    path("api/chat/rooms/<slug:slug>/", include(room)),
+    path("chat/", TemplateView.as_view(template_name="chat/page.html"), name="chat"),
 ]

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # Unusable frames in a row after which the server gives up on a client.
 MAX_BAD_FRAMES = 10
+# Where the paths of all sockets stand.
+URLCONF = "realtime.routing"
 # Characters of a stream's name.
 LONGEST_NAME = 255
 # Seconds between two looks at how much of a replay the client has read.
@@ -492,13 +494,12 @@ class UnknownPathConsumer(AsyncWebsocketConsumer):
 def consumer_of(name: str, user: User) -> StreamConsumer | None:
     """Return what stands for the stream of a name, such as `chat/general`, to a user.
 
-    The routes of `WEBSOCKET_URLCONF` say what it is: the name is the path below `/ws/`. None, if
-    there is no such path.
+    The routes say what it is: the name is the path below `/ws/`. None, if there is no such path.
     """
     if len(name) > LONGEST_NAME:
         return None
     try:
-        match = resolve(f"/ws/{name}/", settings.WEBSOCKET_URLCONF)
+        match = resolve(f"/ws/{name}/", URLCONF)
     except Resolver404:
         return None
     kind = getattr(match.func, "consumer_initkwargs", {}).get("stream_consumer")

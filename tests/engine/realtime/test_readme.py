@@ -13,18 +13,6 @@ SETTINGS = """
 from backend.settings_test import *
 
 INSTALLED_APPS = [*INSTALLED_APPS, "orders"]
-WEBSOCKET_URLCONF = "websocket_urls"
-"""
-
-URLS = """
-import orders.routing
-import realtime.routing
-
-urlpatterns = [
-    *realtime.routing.websocket_urlpatterns,
-    *orders.routing.websocket_urlpatterns,
-    *realtime.routing.unknown_paths,
-]
 """
 
 # A customer with a socket on an order, and a subscription to it; `push` is the last sample.
@@ -47,7 +35,7 @@ from accounts.models import User
 from orders.models import Order
 from realtime.database import in_database
 from realtime.hub import Hub
-from websocket_urls import urlpatterns
+from realtime.routing import urlpatterns
 
 user = User.objects.create_user("ada", "ada@example.com")
 order = Order.objects.create(customer=user)
@@ -97,7 +85,6 @@ def test_the_chapters_code_makes_a_durable_stream(tmp_path):
         (tmp_path / name).write_text(code, "utf-8")
     (tmp_path / "push.py").write_text(push, "utf-8")
     (tmp_path / "settings_orders.py").write_text(SETTINGS, "utf-8")
-    (tmp_path / "websocket_urls.py").write_text(URLS, "utf-8")
 
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],

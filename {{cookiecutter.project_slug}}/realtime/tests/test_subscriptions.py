@@ -115,10 +115,10 @@ async def test_who_subscribes_again_starts_anew(client, user):
     assert await client.silent()
 
 
-async def test_a_socket_has_so_many_subscriptions_and_no_more(client, settings):
+async def test_a_socket_has_so_many_subscriptions_and_no_more(client, settings, monkeypatch):
     """One more is answered with 4429; a place that is free is used again."""
     settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET = 1
-    settings.WEBSOCKET_URLCONF = __name__
+    monkeypatch.setattr("realtime.consumers.URLCONF", __name__)
     await client.subscribe("realtime")
 
     await client.send(type="realtime.subscribe", streams=[{"stream": "other"}])

@@ -5,19 +5,14 @@ from django.db.models.signals import post_save
 
 
 class NewsroomConfig(AppConfig):
-    """Adds a socket of its own, and tells users who have changed their name."""
+    """Tells users who have changed their name."""
 
     name = "newsroom"
 
     def ready(self):
-        """Add the path and the handler."""
+        """Add the handler."""
         from django.contrib.auth import get_user_model
-        from django.urls import path
-        from realtime import routing
 
-        from .consumers import NewsroomConsumer
-
-        routing.websocket_urlpatterns.append(path("ws/newsroom/", NewsroomConsumer.as_asgi()))
         post_save.connect(tell_of_name, sender=get_user_model(), dispatch_uid="newsroom")
 
 
