@@ -11,7 +11,7 @@ demo := demo/my-realtime-backend
 port := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-template test-servers test-faults test-changes test-machines test-newest test-docker lint format lock bench bench-render pictures clean
+.PHONY: help install demo test test-fast test-template test-servers test-faults test-random test-changes test-machines test-newest test-docker lint format lock bench bench-render pictures clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ test-servers: $(installed) ## Send real servers, also behind nginx and from a br
 
 test-faults: $(installed) ## Kill Redis, PostgreSQL and servers under load: no event may be lost or doubled
 	@pytest tests/faults --numprocesses 3 --maxschedchunk 1 $(args)
+
+test-random: $(installed) ## Let faults happen at random for seconds=600, from seed=1 on; each seed can be repeated
+	@pytest tests/faults/test_random.py -k long --capture no --seconds $(or $(seconds),600) $(if $(seed),--seed $(seed)) $(args)
 
 test-changes: $(installed) ## Break projects, and update them: what their users do, or their tests should notice
 	@pytest tests/changes --numprocesses auto --dist loadgroup $(args)

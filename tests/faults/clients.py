@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from .events import EventSource, RefusedAnswer
+
 # What these close codes call for: a connection is pointless until something else changes.
 FINAL_CODES = {4400, 4401, 4403, 4404}
 # Seconds between two attempts: short, so that the server's part of a recovery is what is measured.
@@ -47,6 +49,8 @@ class Client:
     path: str = "/ws/realtime/"
     #: The name by which it subscribes; without one it takes the stream of the path.
     stream: str | None = None
+    #: Whether it reads the stream as Server-Sent Events, and has no socket.
+    over_http: bool = False
     epoch: str | None = None
     seq: int | None = None
     #: The position at which the record begins.
@@ -58,7 +62,7 @@ class Client:
     others: list[dict[str, Any]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     connections: int = 0
-    connection: ClientConnection | None = None
+    connection: ClientConnection | EventSource | None = None
     #: After so many events it stops reading, until it is told to read on.
     pause_at: int | None = None
     reads: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,8 +75,9 @@ class Client:
         """Stay connected until cancelled, or until the server says that there is no point."""
         for attempt in itertools.count(random.randrange(len(self.servers))):
             try:
-                await self._connect_once(self.servers[attempt % len(self.servers)])
-            except (OSError, TimeoutError, websockets.WebSocketException):
+                connect = self._ask_once if self.over_http else self._connect_once
+                await connect(self.servers[attempt % len(self.servers)])
+            except (OSError, EOFError, TimeoutError, websockets.WebSocketException):
                 pass  # Nobody there, or somebody who dies during the handshake.
             finally:
                 self.connection = None
@@ -100,7 +105,7 @@ class Client:
 
     async def send(self, **frame: Any) -> None:
         """Send a frame over the connection that is open now."""
-        assert self.connection is not None
+        assert isinstance(self.connection, ClientConnection)
         await self.connection.send(json.dumps(frame))
 
     def break_off(self) -> None:
@@ -145,6 +150,37 @@ class Client:
             finally:
                 self._announce()
 
+    async def _ask_once(self, server: str) -> None:
+        name = self.path.removeprefix("/ws/").strip("/")
+        position = "" if self.seq is None else f"{self.epoch}:{self.seq}"
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                source = await EventSource.open(server, name, self.person.token, position)
+        except RefusedAnswer as refused:
+            # What a socket would be closed with; a fault of the server is 1011 there.
+            self.codes.append(1011 if refused.status >= 500 else 4000 + refused.status)
+            self._announce()
+            return
+        self.connection = source
+        self.connections += 1
+        # What a connection that breaks would have been closed with.
+        code = 1006
+        try:
+            events = aiter(source)
+            while True:
+                await self.reads.wait()
+                event = await anext(events)
+                if event.kind == "close":
+                    code = event.data["code"]
+                    continue
+                self._take(event.data)
+                assert event.id == (f"{self.epoch}:{self.seq}" if "seq" in event.data else "")
+        except (OSError, EOFError, StopAsyncIteration):
+            self.codes.append(code)
+        finally:
+            source.transport.abort()
+            self._announce()
+
     def _take(self, frame: dict[str, Any]) -> None:
         seq = frame.get("seq")
         if frame.get("type") in ("realtime.ready", "realtime.subscribed", "realtime.reset"):
@@ -172,10 +208,13 @@ class Clients:
 
     def __init__(self, members: Iterable[Client]) -> None:
         self.members = list(members)
-        # Every other one has the same stream as one of many on its socket.
-        for client in self.members[1::2]:
+        # A third each: on a socket of its own, as one of many on a socket, and without a socket.
+        for client in self.members[1::3]:
             if client.path == "/ws/realtime/":
                 client.stream = "realtime"
+        for client in self.members[2::3]:
+            if client.path == "/ws/realtime/":
+                client.over_http = True
 
     async def __aenter__(self) -> "Clients":
         self._tasks = [asyncio.create_task(client.run()) for client in self.members]

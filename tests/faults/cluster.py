@@ -26,6 +26,8 @@ class Cluster:
         self.redis = Redis("redis", folder)
         #: Where the project's processes find Redis; elsewhere where a test says so.
         self.redis_url = f"redis://localhost:{self.redis.port}/0"
+        #: Variables of this cluster's processes beside those that all have.
+        self.variables: dict[str, str] = {}
         self._processes: list[Process] = []
         self._desks = contextlib.AsyncExitStack()
         self._desk: Desk | None = None
@@ -83,7 +85,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of this cluster's processes."""
-        return self.project.environment(self.database_url, self.redis_url)
+        return self.project.environment(self.database_url, self.redis_url) | self.variables
 
     async def close(self) -> None:
         """End every process."""

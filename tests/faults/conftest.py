@@ -29,9 +29,16 @@ FAULTS = {
     12: "every kind of caller; 10,000 calls",
     13: "Redis master and a Sentinel killed; a replica takes over",
     14: "one of two Redis servers that share the hints killed for 10 s",
+    15: "all of it at random, with kicks, logouts and wrong positions",
 }
 TEST_SECONDS = 240
 TABLE = Path(__file__).resolve().parents[2] / ".cache" / "faults.md"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take for how long the random faults go on, and from which seed."""
+    parser.addoption("--seconds", type=float, default=0, help="how long, for `make test-random`")
+    parser.addoption("--seed", type=int, help="of the first round (default: any)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,12 +126,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         "fault",
         "sent",
         "of these to subscriptions",
+        "over HTTP",
         "received",
         "lost",
         "duplicated",
         "recovered after",
     )
-    table = [f"| {' | '.join(heading)} |", "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    table = [
+        f"| {' | '.join(heading)} |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
     table += [f"| {' | '.join(cells)} |" for cells in rows]
     if len(rows) == len(FAULTS) and not any("FAILED" in cells[0] for cells in rows):
         TABLE.parent.mkdir(exist_ok=True)
@@ -153,7 +164,7 @@ def row(number: int, reports: list[pytest.TestReport]) -> tuple[str, ...]:
     ledgers = [dict(report.user_properties).get("ledger", {}) for report in reports]
     sums = [
         sum(ledger.get(name, 0) for ledger in ledgers)
-        for name in ("sent", "subscribed", "received", "lost", "duplicated")
+        for name in ("sent", "subscribed", "over_http", "received", "lost", "duplicated")
     ]
     recoveries = [ledger["recovery"] for ledger in ledgers if ledger.get("recovery") is not None]
     failed = " FAILED" if any(report.failed for report in reports) else ""

@@ -17,6 +17,8 @@ class Ledger:
     sent: int = 0
     #: Of these, what was due to subscriptions and not to sockets of the stream's own.
     subscribed: int = 0
+    #: Of these, what was due to clients without a socket.
+    over_http: int = 0
     received: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -35,6 +37,7 @@ class Ledger:
             counts = Counter(client.record)
             self.sent += len(due)
             self.subscribed += len(due) if client.stream else 0
+            self.over_http += len(due) if client.over_http else 0
             self.received += sum(1 for event in due if event in counts)
             self.lost += sum(1 for event in due if event not in counts)
             self.duplicated += sum(count - 1 for count in counts.values())

@@ -19,7 +19,7 @@ print(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 class Project:
     """The template with PostgreSQL, rendered without hooks: what it does at run time matters."""
 
-    def __init__(self, folder: Path, use_chat: bool = False) -> None:
+    def __init__(self, folder: Path, use_chat: bool = True) -> None:
         answers = {"database": "postgresql", "use_chat": use_chat, "verify_project": False}
         rendered = render(folder, "--accept-hooks", "no", **answers)
         assert rendered.returncode == 0, rendered.stdout

@@ -1,7 +1,7 @@
 """Does what the tests order, several jobs at a time, each in a thread of its own.
 
 Orders are lines of JSON on standard input, answers lines of JSON on standard output; it ends with
-its input. Every public function that takes a `job` is a job.
+its input. Every public function that takes a `job` is a job, here and in `rooms.py`.
 """
 
 import contextlib
@@ -317,11 +317,14 @@ def main():
     django.setup()
     from django.db import connections
 
+    from . import rooms
+
+    actions = {**vars(rooms), **globals()}
     jobs = {}
 
     def run(job, action, arguments):
         try:
-            result = globals()[action](job, **arguments)
+            result = actions[action](job, **arguments)
         except Exception as error:
             job.write(error=f"{type(error).__name__}: {error}")
         else:
