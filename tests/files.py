@@ -19,15 +19,15 @@ ALWAYS = {
     """,
     "accounts/management": "__init__.py",
     "accounts/management/commands": "__init__.py token.py",
-    "accounts/migrations": "0001_user.py __init__.py",
+    "accounts/migrations": "0001_user.py 0002_user_manager.py __init__.py",
     "accounts/tests": """
         __init__.py test_admin.py test_checks.py test_me.py test_registration.py test_revocation.py
         test_throttles.py test_token_command.py test_token_endpoints.py test_tokens.py
     """,
     "backend": """
-        __init__.py asgi.py database_url.py environment.py errors.py health.py installation.py
-        local_files.py masking.py parsers.py policy.py redis_urls.py requests.py schema.py
-        settings.py settings_test.py urls.py wsgi.py
+        __init__.py asgi.py database.py database_url.py environment.py errors.py health.py
+        installation.py local_files.py masking.py parsers.py policy.py redis_urls.py requests.py
+        schema.py settings.py settings_test.py urls.py wsgi.py
     """,
     "backend/templates/drf_spectacular": "redoc.html swagger_ui.html",
     "backend/tests": """
@@ -39,16 +39,17 @@ ALWAYS = {
     "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
         __init__.py admin.py apps.py bus.py close_codes.py consumers.py database.py feed.py
-        frames.py http.py hub.py metrics.py models.py notification.py origin.py other_servers.py
-        presence.py retention.py routing.py serializers.py server.py sessions.py streams.py
-        tickets.py urls.py views.py
+        fields.py frames.py http.py hub.py metrics.py models.py notification.py origin.py
+        other_servers.py presence.py retention.py routing.py serializers.py server.py sessions.py
+        streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """
         __init__.py notify.py renew_epochs.py runserver.py trim_streams.py
     """,
     "realtime/migrations": """
-        0001_initial.py 0002_ticket.py 0003_connection.py 0004_subscriptions.py __init__.py
+        0001_initial.py 0002_ticket.py 0003_connection.py 0004_subscriptions.py
+        0005_payload_as_text.py __init__.py
     """,
     "realtime/static/realtime": "client.js",
     "realtime/tests": """
@@ -69,7 +70,7 @@ ADDED = {
             __init__.py admin.py apps.py consumers.py membership.py messages.py models.py routing.py
             serializers.py urls.py views.py
         """,
-        "chat/migrations": "0001_rooms.py __init__.py",
+        "chat/migrations": "0001_rooms.py 0002_payload_as_text.py __init__.py",
         "chat/static/chat": "page.css page.js",
         "chat/templates/chat": "page.html",
         "chat/tests": """

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 {%- if cookiecutter.database == "postgresql" %}
 from urllib.parse import urlsplit
@@ -14,10 +15,11 @@ import pytest
 from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 {%- if cookiecutter.database == "postgresql" %}
 from django.db.utils import Error
 {%- endif %}
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -27,6 +29,8 @@ from backend import database_url, postgres
 {%- endif %}
 from realtime import database
 from realtime.hub import Hub
+
+Held = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
 SETTINGS = "backend.settings_test"
 
@@ -138,6 +142,45 @@ def at_once(transactional_db: None) -> Callable[..., list[Any]]:
             return list(threads.map(run, calls))
 
     return at_once
+
+
+@pytest.fixture
+def held() -> Held:
+    """A context in which another thread's transaction has done something and stays open."""
+
+    @contextmanager
+    def held(work: Callable[[], object]) -> Iterator[None]:
+        done, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with transaction.atomic():
+                work()
+                done.set()
+                release.wait(30)
+            connection.close()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        done.wait(30)
+        try:
+            yield
+        finally:
+            release.set()
+            thread.join()
+
+    return held
+
+
+@pytest.fixture
+def short_lock_timeout(settings: Settings, db: None) -> Iterator[None]:
+    """Let this thread wait for a lock for 50 ms only."""
+    settings.REALTIME_LOCK_TIMEOUT_SECONDS = 0.1
+    if connection.vendor == "sqlite":
+        # Which it was told when it connected.
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 50")
+    yield
+    connection.close()
 
 
 @pytest.fixture

@@ -153,6 +153,44 @@ class PostgreSQL(Process):
         guard().forget(self._data)
 
 
+class PgBouncer(Process):
+    """A PgBouncer before a PostgreSQL: each transaction gets a connection, no client keeps one."""
+
+    def __init__(self, name: str, folder: Path, server: PostgreSQL) -> None:
+        super().__init__(name, folder)
+        self.port = free_port()
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            raise FileNotFoundError(
+                "these tests need pgbouncer: apt install pgbouncer, brew install pgbouncer"
+            )
+        conf = folder / f"{name}.ini"
+        conf.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 20\n"
+            "unix_socket_dir =\n"
+        )
+        # Debian's refuses to run as root, and then could not read what is in pytest's folder.
+        descriptor = os.open(conf, os.O_RDONLY)
+        self.command = [program, f"/dev/fd/{descriptor}"]
+        self.options = {"cwd": "/", "pass_fds": [descriptor]}
+        if os.getuid() == 0:
+            self.options |= {"user": "nobody", "extra_groups": []}
+
+    def answers(self) -> bool:
+        """Say whether it takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def url(self, database: str) -> str:
+        """Give the DATABASE_URL of one of the server's databases."""
+        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
+
+
 class WebServer(Process):
     """A process that serves the project on a port."""
 

@@ -1,14 +1,21 @@
 """The user of this project."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
+from django.contrib.auth import models as auth
 from django.contrib.auth.models import AbstractUser
-from django.db import models, transaction
+from django.db import models, router
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
+from backend.database import PrimaryManager, bounded_transaction
+
 from .signals import send_access_revoked
+
+
+class UserManager(PrimaryManager, auth.UserManager):
+    """Django's own, which reads from the database that is written."""
 
 
 class User(AbstractUser):
@@ -21,6 +28,8 @@ class User(AbstractUser):
     """
 
     token_version = models.PositiveIntegerField(default=0, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
 
     class Meta(AbstractUser.Meta):
         constraints = [
@@ -42,7 +51,8 @@ class User(AbstractUser):
     ) -> None:
         """Save the user; a new password or a deactivation ends the user's access as well."""
         fields = None if update_fields is None else frozenset(update_fields)
-        with transaction.atomic(using=using or self._state.db):
+        using = using or router.db_for_write(type(self), instance=self)
+        with bounded_transaction(using):
             ends_access = self._ends_access(using, fields)
             super().save(
                 force_insert=force_insert,
@@ -59,14 +69,14 @@ class User(AbstractUser):
 
     def revoke_access(self) -> None:
         """End every access and refresh token and session, and on commit all open connections."""
-        using = self._state.db
+        using = router.db_for_write(type(self), instance=self)
         users = type(self)._base_manager.using(using)
-        with transaction.atomic(using=using):
+        with bounded_transaction(using):
             users.filter(pk=self.pk).update(token_version=F("token_version") + 1)
             self.token_version = users.values_list("token_version", flat=True).get(pk=self.pk)
             send_access_revoked(self.pk, self.token_version, using)
 
-    def _ends_access(self, using: str | None, fields: frozenset[str] | None) -> bool:
+    def _ends_access(self, using: str, fields: frozenset[str] | None) -> bool:
         """Whether saving `fields` (None: all) changes the password or deactivates the user.
 
         Brings `token_version` up to date too, lest a copy that was read before a logout undo it.
@@ -74,7 +84,7 @@ class User(AbstractUser):
         told = {"password", "is_active", "token_version"}
         if self._state.adding or (fields is not None and not fields & told):
             return False
-        users = type(self)._base_manager.using(using or self._state.db).select_for_update()
+        users = type(self)._base_manager.using(using).select_for_update()
         stored = users.filter(pk=self.pk).values_list("password", "is_active", "token_version")
         for password, is_active, self.token_version in stored:
             if fields == {"password"} and getattr(self, "_password", None) is None:

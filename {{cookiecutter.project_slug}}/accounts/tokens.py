@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import router
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+
+from backend.database import bounded_transaction
 
 from .models import User
 
@@ -63,7 +65,7 @@ def rotate(raw: str) -> Tokens:
         InvalidToken: as for `authenticate`, or the token has been used before.
     """
     token = _decode(RefreshToken, raw)
-    with transaction.atomic():
+    with bounded_transaction(router.db_for_write(User)):
         user = _user(token)
         _, is_first_use = token.blacklist()
         if not is_first_use:
@@ -78,7 +80,7 @@ def end(raw: str) -> None:
         InvalidToken: as for `rotate`.
     """
     token = _decode(RefreshToken, raw)
-    with transaction.atomic():
+    with bounded_transaction(router.db_for_write(User)):
         user = _user(token)
         token.blacklist()
         user.revoke_access()

@@ -30,6 +30,7 @@ _DESCRIPTIONS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests; `Retry-After` says for how many seconds to wait.",
+    "503": "The database is busy or does not answer; try again after `Retry-After` seconds.",
 }
 
 
@@ -65,7 +66,7 @@ def add_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _refusals(operation: dict[str, Any]) -> list[str]:
-    codes = ["429"]
+    codes = ["429", "503"]
     if "requestBody" in operation:
         codes += ["400", "413", "415"]
     if any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):

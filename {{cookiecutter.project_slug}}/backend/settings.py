@@ -201,7 +201,8 @@ STORAGES = {
 
 # Database
 
-# How long a query may wait for a row, or with SQLite for the database, that another has locked.
+# How long a writer may wait for a row, or with SQLite for the database, that another has locked:
+# backend/database.py.
 REALTIME_LOCK_TIMEOUT_SECONDS = env.int(
     "REALTIME_LOCK_TIMEOUT_SECONDS", default=5, least=1, most=3_600
 )
@@ -221,11 +222,9 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _options = _database["OPTIONS"]
-    # Half of it: a caller may wait once in the queue for a row, and once for its holder.
-    _bound = f"-c lock_timeout={REALTIME_LOCK_TIMEOUT_SECONDS * 500}ms"
-    _options["options"] = f"{_bound} {_options.get('options', '')}".strip()
-    _options.setdefault("connect_timeout", 5)
+    _database["OPTIONS"].setdefault("connect_timeout", 5)
+    # A pooler such as PgBouncer gives each transaction another connection.
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 

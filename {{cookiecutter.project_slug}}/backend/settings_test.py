@@ -65,4 +65,5 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     )
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # What a test has written need not survive a crash of the server.
-    DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
+    options = DATABASES["default"]["OPTIONS"]
+    options["options"] = f"{options.get('options', '')} -c synchronous_commit=off".strip()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils.text import slugify
@@ -37,7 +37,7 @@ def create_room(owner: User, name: str, private: bool = False) -> Room:
         taken = private or Room.objects.filter(slug=base).exists()
         slug = f"{base}-{secrets.token_hex(4)}" if taken else base
         try:
-            with streams.bounded_wait("the database"), transaction.atomic():
+            with streams.bounded_wait("the database", Room):
                 room = Room.objects.create(name=name, slug=slug, private=private)
                 Member.objects.create(room=room, user=owner, role=Role.OWNER)
                 return room
@@ -112,7 +112,7 @@ def _membership_ended(instance: Member, **kwargs: Any) -> None:
     """
     streams.recheck(Room(pk=instance.room_id))
     if instance.role == Role.OWNER:
-        with streams.bounded_wait("the room"), transaction.atomic():
+        with streams.bounded_wait("the room", Room):
             _lock(instance.room_id)
             _appoint_owner(instance.room_id)
 
@@ -131,7 +131,7 @@ def _appoint_owner(room_id: int) -> None:
 @contextmanager
 def _changing(room: Room) -> Iterator[Room]:
     """Hold the room's row while its members change; gives the row as it is now."""
-    with streams.bounded_wait("the room"), transaction.atomic():
+    with streams.bounded_wait("the room", Room):
         locked = _lock(room.pk)
         if locked is None:
             raise NotFound

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Case, F, PositiveBigIntegerField, When
 from django.utils import timezone
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
@@ -47,7 +47,7 @@ def send(
         "client_id": None if client_id is None else str(client_id),
     }
     try:
-        with streams.bounded_wait("the room"), transaction.atomic():
+        with streams.bounded_wait("the room", Room):
             return _append(room, sender, payload, client_id=client_id), True
     except IntegrityError:
         if client_id is None:
@@ -82,7 +82,7 @@ def mark_read(room: Room, reader: User, seq: int) -> None:
         StreamBusy: somebody else held the position for too long.
     """
     position = min(seq, room.head)
-    with streams.bounded_wait("the member"):
+    with streams.bounded_wait("the member", Member):
         Member.objects.filter(room=room, user=reader, read__lt=position).update(read=position)
 
 
@@ -126,7 +126,7 @@ def _append(room: Room, sender: User, payload: Mapping[str, Any], **fields: Any)
 
 def _change(room: Room, editor: User, seq: int, kind: str, change: dict[str, Any]) -> Message:
     news = {"type": kind, "room": room.slug, "sender": editor.username, "message": seq, **change}
-    with streams.bounded_wait("the room"), transaction.atomic():
+    with streams.bounded_wait("the room", Room):
         # Held from here on, so that changes come one after the other.
         Room.objects.select_for_update().filter(pk=room.pk).first()
         message = Message.objects.filter(stream=room, seq=seq, concerns=None).first()

@@ -1,7 +1,7 @@
 """Rooms, who is in them, and what was said there."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +9,7 @@ from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Coalesce, Greatest
 
 from accounts.models import User
+from backend.database import PrimaryManager
 from realtime.models import Entry, Stream
 
 
@@ -31,6 +32,9 @@ class RoomQuerySet(models.QuerySet["Room"]):
         ).filter(Q(private=False) | Q(own__isnull=False))
 
 
+RoomManager = PrimaryManager.from_queryset(RoomQuerySet)
+
+
 class Room(Stream):
     """A chat room: a stream of messages that its members follow."""
 
@@ -42,7 +46,7 @@ class Room(Stream):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = RoomQuerySet.as_manager()
+    objects: ClassVar[RoomManager] = RoomManager()
 
     # What `seen_by` adds.
     role: str | None
@@ -88,6 +92,8 @@ class Member(models.Model):
     # The sequence number of the last entry that the user has seen.
     read = models.PositiveBigIntegerField(default=0, editable=False)
     joined_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         constraints = [

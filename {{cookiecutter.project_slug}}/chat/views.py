@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,7 +12,6 @@ from rest_framework.views import APIView
 from accounts.models import User
 from realtime.presence import present
 from realtime.serializers import EventPageSerializer
-from realtime.streams import StreamBusy
 
 from . import membership, messages
 from .models import Room
@@ -33,27 +32,10 @@ DONE = OpenApiResponse(description="Done.")
 NOT_ALLOWED = OpenApiResponse(description="Not allowed to this user.")
 NOT_FOUND = OpenApiResponse(description="It does not exist, or is not for this user to know of.")
 CONFLICT = OpenApiResponse(description="The user is a member already, or is not one.")
-BUSY = OpenApiResponse(description="Another request holds the room; try again.")
-
-
-class Busy(APIException):
-    """Another request holds the room."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "The room is busy. Try again."
-    default_code = "busy"
-    # Seconds, for the header `Retry-After`.
-    wait = 1
 
 
 class ChatView(APIView):
     """A view of what a user may know of."""
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """Answer 503 where the wait for a room's row was too long."""
-        if isinstance(exc, StreamBusy):
-            exc = Busy()
-        return super().handle_exception(exc)
 
     @property
     def user(self) -> User:
@@ -105,7 +87,7 @@ class RoomsView(ChatView):
     @extend_schema(
         summary="Make a room",
         request=RoomSerializer,
-        responses={201: RoomSerializer, 503: BUSY},
+        responses={201: RoomSerializer},
     )
     def post(self, request: Request) -> Response:
         """Make a room and become its owner."""
@@ -119,7 +101,7 @@ class JoinView(ChatView):
     @extend_schema(
         summary="Join a room",
         request=None,
-        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Become a member of a public room."""
@@ -133,7 +115,7 @@ class LeaveView(ChatView):
     @extend_schema(
         summary="Leave a room",
         request=None,
-        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
+        responses={204: DONE, 404: NOT_FOUND, 409: CONFLICT},
     )
     def post(self, request: Request, slug: str) -> Response:
         """End the membership.
@@ -151,7 +133,7 @@ class InviteView(ChatView):
     @extend_schema(
         summary="Invite a user",
         request=UsernameSerializer,
-        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT, 503: BUSY},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Make another user a member; owners and moderators may."""
@@ -166,7 +148,7 @@ class KickView(ChatView):
     @extend_schema(
         summary="Kick a user",
         request=UsernameSerializer,
-        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def post(self, request: Request, slug: str) -> Response:
         """End another user's membership.
@@ -227,7 +209,6 @@ class MessagesView(ChatView):
             200: OpenApiResponse(MessageSerializer, "The first one of a repeated `client_id`."),
             403: NOT_ALLOWED,
             404: NOT_FOUND,
-            503: BUSY,
         },
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -244,7 +225,7 @@ class MessageView(ChatView):
     @extend_schema(
         summary="Edit a message",
         request=TextSerializer,
-        responses={200: MessageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
+        responses={200: MessageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def patch(self, request: Request, slug: str, seq: int) -> Response:
         """Give a message another text; its author, owners and moderators may."""
@@ -254,7 +235,7 @@ class MessageView(ChatView):
 
     @extend_schema(
         summary="Delete a message",
-        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def delete(self, request: Request, slug: str, seq: int) -> Response:
         """Delete the text of a message; its author, owners and moderators may."""
@@ -268,7 +249,7 @@ class ReadView(ChatView):
     @extend_schema(
         summary="Mark as read",
         request=ReadSerializer,
-        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND, 503: BUSY},
+        responses={204: DONE, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Move the last entry that you have read forward; it never moves back."""

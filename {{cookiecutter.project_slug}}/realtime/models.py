@@ -7,8 +7,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, router
+
+from backend.database import PrimaryManager, bounded_transaction
+
+from .fields import PayloadField
 
 
 class Stream(models.Model):
@@ -21,6 +24,8 @@ class Stream(models.Model):
     epoch = models.UUIDField(default=uuid.uuid4, editable=False)
     head = models.PositiveBigIntegerField(default=0, editable=False)
     trimmed = models.PositiveBigIntegerField(default=0, editable=False)
+
+    objects = PrimaryManager()
 
     # Whether followers are told, by `presence_event`, who else follows the stream.
     announces_presence = False
@@ -119,8 +124,10 @@ class Entry(models.Model):
     """
 
     seq = models.PositiveBigIntegerField(editable=False)
-    payload = models.JSONField(encoder=DjangoJSONEncoder)
+    payload = PayloadField()
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         abstract = True
@@ -158,11 +165,15 @@ class UserStream(Stream):
         """
         if not (missing := cls._missing(pks)):
             return
-        users = get_user_model()._default_manager
+        alias = router.db_for_write(cls)
+        users = get_user_model()._default_manager.using(alias)
         known = set(users.filter(pk__in=missing).values_list("pk", flat=True))
         if unknown := set(missing) - known:
             raise ValueError(f"no user has the id {', '.join(map(repr, sorted(unknown)))}")
-        cls._default_manager.bulk_create([cls(user_id=pk) for pk in missing], ignore_conflicts=True)
+        with bounded_transaction(alias):
+            cls._default_manager.using(alias).bulk_create(
+                [cls(user_id=pk) for pk in missing], ignore_conflicts=True
+            )
 
 
 class UserEvent(Entry):
@@ -190,6 +201,8 @@ class Ticket(models.Model):
     created_at = models.DateTimeField(db_index=True)
     used = models.BooleanField(default=False)
 
+    objects = PrimaryManager()
+
     def __str__(self) -> str:
         return f"ticket of {self.user}"
 
@@ -199,6 +212,8 @@ class Process(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     seen_at = models.DateTimeField(db_index=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name_plural = "processes"
@@ -221,6 +236,8 @@ class Connection(models.Model):
     # Only sockets count against the limit of a user.
     is_socket = models.BooleanField(default=True)
     opened_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name_plural = "connections: who is connected"

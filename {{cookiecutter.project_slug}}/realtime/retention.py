@@ -1,13 +1,19 @@
 """Deleting old entries, and starting new histories."""
 
+import logging
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.apps import apps
-from django.db import models, router, transaction
+from django.db import models, router
 from django.utils import timezone
 
 from .models import Stream
+from .streams import BATCH, StreamBusy, bounded_wait
+
+logger = logging.getLogger(__name__)
 
 
 def trim(
@@ -29,10 +35,13 @@ def trim(
     """
     before = None if days is None else timezone.now() - timedelta(days=days)
     deleted = streams = 0
-    for pk in _candidates(stream, before, entries).iterator():
+    for pk in _keys(_candidates(stream, before, entries)):
         count = 0
-        while trimmed := _trim_batch(stream, pk, before, entries, batch):
-            count += trimmed
+        try:
+            while trimmed := _trim_batch(stream, pk, before, entries, batch):
+                count += trimmed
+        except StreamBusy as error:
+            logger.warning("the next run has to go on: %s", error)
         deleted += count
         streams += bool(count)
     return deleted, streams
@@ -49,8 +58,9 @@ def renew_epochs() -> int:
     """
     count = 0
     for model in stream_models():
-        for pk in model._default_manager.order_by("pk").values_list("pk", flat=True).iterator():
-            count += model._default_manager.filter(pk=pk).update(epoch=uuid.uuid4())
+        rows = model._default_manager.using(router.db_for_write(model))
+        for pk in _keys(rows.all()):
+            count += rows.filter(pk=pk).update(epoch=uuid.uuid4())
     return count
 
 
@@ -59,24 +69,34 @@ def stream_models() -> list[type[Stream]]:
     return [model for model in apps.get_models() if issubclass(model, Stream)]
 
 
+def _keys(rows: models.QuerySet) -> Iterator[Any]:
+    """Give the keys of rows in order, a query for each batch: no cursor outlives a transaction."""
+    rows = rows.order_by("pk").values_list("pk", flat=True)
+    batch = list(rows[:BATCH])
+    while batch:
+        yield from batch
+        batch = list(rows.filter(pk__gt=batch[-1])[:BATCH])
+
+
 def _candidates(
     stream: type[Stream], before: datetime | None, entries: int | None
 ) -> models.QuerySet[Stream]:
     """Find the streams that may have something to delete, without looking at each entry."""
+    alias = router.db_for_write(stream)
     wanted = models.Q(pk__in=[])
     if before is not None:
-        old = stream.entry_model()._default_manager.filter(created_at__lt=before)
+        old = stream.entry_model()._default_manager.using(alias).filter(created_at__lt=before)
         wanted |= models.Q(pk__in=old.order_by().values("stream").distinct())
     if entries is not None:
         wanted |= models.Q(head__gt=models.F("trimmed") + entries)
-    return stream._default_manager.filter(wanted).order_by("pk").values_list("pk", flat=True)
+    return stream._default_manager.using(alias).filter(wanted)
 
 
 def _trim_batch(
     stream: type[Stream], pk: object, before: datetime | None, entries: int | None, batch: int
 ) -> int:
     alias = router.db_for_write(stream)
-    with transaction.atomic(using=alias):
+    with bounded_wait(f"{stream._meta.label} {pk}", stream):
         row = stream._default_manager.using(alias).select_for_update().filter(pk=pk).first()
         if row is None:
             return 0  # Deleted since it was listed.

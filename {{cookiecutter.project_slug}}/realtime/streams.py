@@ -9,12 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.models.functions import Cast, Length
 
+from backend.database import bounded_transaction
+
 from .bus import AnyMessage, Hint, Recheck, Signal, publisher
-from .frames import check_payload, encode, with_seq
+from .frames import check_payload, with_seq
 from .models import Entry, Stream
 
-# PostgreSQL's lock_not_available and deadlock_detected (its manual, appendix A).
-LOCK_ERRORS = {"55P03", "40P01"}
+# PostgreSQL's lock_not_available, deadlock_detected and serialization_failure (its manual,
+# appendix A).
+LOCK_ERRORS = {"55P03", "40P01", "40001"}
 # Rows in one statement: below every database's limit on parameters.
 BATCH = 500
 # A page of a stream ends at either of these; a query reads so many pages at most.
@@ -25,8 +28,9 @@ RANGES = 50
 T = TypeVar("T")
 
 
-class StreamBusy(Exception):
-    """Another transaction holds the stream's row for longer than the lock timeout."""
+class StreamBusy(OperationalError):
+    """Another transaction holds the stream's row for longer than the lock timeout, or has changed
+    it in a way that this one cannot follow; the next try may succeed."""
 
 
 class Position(NamedTuple):
@@ -85,7 +89,7 @@ def append_all(
     entry = stream.entry_model()
     alias = router.db_for_write(stream)
     pks = sorted({stream.key_of(pk) for pk in pks})
-    with bounded_wait(f"{stream._meta.label} {pks[:5]}"), transaction.atomic(using=alias):
+    with bounded_wait(f"{stream._meta.label} {pks[:5]}", stream):
         rows = _advance(stream, pks, alias) if len(pks) == 1 else {}
         if not rows:
             # Before one of several is locked: whoever waits for another's new one holds none.
@@ -105,16 +109,22 @@ def append_all(
 
 
 @contextmanager
-def bounded_wait(name: str) -> Iterator[None]:
-    """Turn the database's lock timeouts into an error that names what was waited for.
+def bounded_wait(name: str, model: type[models.Model]) -> Iterator[None]:
+    """Run a transaction that waits for rows of others for a bounded time.
+
+    Args:
+        name: what is waited for, as the error names it.
+        model: it runs on the database to which this is written.
 
     Raises:
-        StreamBusy: another transaction held a row for longer than `REALTIME_LOCK_TIMEOUT_SECONDS`.
+        StreamBusy: another transaction held a row for longer than `REALTIME_LOCK_TIMEOUT_SECONDS`,
+            or the two get in each other's way.
     """
     try:
-        yield
+        with bounded_transaction(router.db_for_write(model)):
+            yield
     except OperationalError as error:
-        if not _is_lock_error(error):
+        if isinstance(error, StreamBusy) or not _is_lock_error(error):
             raise
         raise StreamBusy(
             f"{name} is locked by another transaction: append last in a transaction, keep it "
@@ -269,9 +279,10 @@ def texts_after(positions: Iterable[tuple[Stream, int]]) -> dict[tuple[str, int]
 def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dict[Any, Texts]:
     """Read a page of each of these streams, after a sequence number each, by one query."""
     conditions = (models.Q(stream=pk, seq__gt=seq, seq__lte=seq + PAGE_SIZE) for pk, seq in ranges)
+    text = Cast("payload", models.TextField())
     # Summed up by the database: a page of large events would be megabytes to read and throw away.
     before = models.Window(
-        models.Sum(Length(Cast("payload", models.TextField()))),
+        models.Sum(Length(text)),
         partition_by="stream",
         order_by="seq",
         frame=models.RowRange(end=-1),
@@ -283,11 +294,11 @@ def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dic
         .annotate(before=before)
         .filter(models.Q(before=None) | models.Q(before__lt=PAGE_BYTES))
         .order_by("stream", "seq")
-        .values_list("stream", "seq", "payload")
+        .values_list("stream", "seq", text)
     )
     texts: dict[Any, Texts] = {pk: [] for pk, _ in ranges}
     for pk, seq, payload in rows:
-        texts[pk].append((seq, with_seq(encode(payload), seq)))
+        texts[pk].append((seq, with_seq(payload, seq)))
     return texts
 
 

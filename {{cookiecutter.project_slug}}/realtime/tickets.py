@@ -8,10 +8,12 @@ import hashlib
 import secrets
 from datetime import timedelta
 
+from django.db import router
 from django.db.models import F
 from django.utils import timezone
 
 from accounts.tokens import Access, InvalidToken
+from backend.database import bounded_transaction
 
 from .models import Ticket
 
@@ -25,14 +27,15 @@ def issue(access: Access) -> str:
     """Give a new ticket that grants what `access` does, and delete those that have run out."""
     ticket = secrets.token_urlsafe(32)
     now = timezone.now()
-    Ticket.objects.filter(created_at__lt=now - timedelta(seconds=KEPT_SECONDS)).delete()
-    Ticket.objects.create(
-        digest=_digest(ticket),
-        user=access.user,
-        token_version=access.user.token_version,
-        expires_at=access.expires_at,
-        created_at=now,
-    )
+    with bounded_transaction(router.db_for_write(Ticket)):
+        Ticket.objects.filter(created_at__lt=now - timedelta(seconds=KEPT_SECONDS)).delete()
+        Ticket.objects.create(
+            digest=_digest(ticket),
+            user=access.user,
+            token_version=access.user.token_version,
+            expires_at=access.expires_at,
+            created_at=now,
+        )
     return ticket
 
 

@@ -21,13 +21,13 @@ def test_an_absolute_sqlite_path(load, tmp_path: Path):
 
 
 def test_options_of_the_url(load):
-    """They come on top of the project's: the wait for a lock stays bounded."""
+    """They come on top of the project's."""
     url = "postgres://db/app?options=-c%20search_path%3Da&connect_timeout=9"
 
     options = load(DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
 
     assert options == {
-        "options": "-c lock_timeout=2500ms -c search_path=a",
+        "options": "-c search_path=a",
         "connect_timeout": 9,
     }
 

@@ -6,6 +6,7 @@ from realtime.tests.test_hub import stream, unpublished, write  # noqa: F401
 from realtime.tests.test_streams import published  # noqa: F401
 
 from .layers import UnreliableLayer
+from .replica import Replica
 
 
 @pytest.fixture
@@ -19,3 +20,11 @@ def unreliable_layer(settings):
     publisher.close()
     yield UnreliableLayer
     publisher.close()
+
+
+@pytest.fixture
+def replica(settings):
+    """The names of the models that are read from a replica."""
+    Replica.reads.clear()
+    settings.DATABASE_ROUTERS = [f"{Replica.__module__}.{Replica.__name__}"]
+    return Replica.reads

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from realtime.database import in_database
 from realtime.models import UserStream
+from realtime.notification import notify_user
 from realtime.streams import StreamBusy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,3 +41,32 @@ async def test_nobody_waits_for_another_users_lock(user, other_user, hub, settin
             await waiting
         free.set()
     await holding
+
+
+def test_a_transaction_that_cannot_be_serialized_is_busy(user, at_once):
+    """Who has asked for more isolation is told to try again, as after a wait that took too long."""
+    notify_user(user.pk, {"n": 1})
+
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT 1")
+        at_once(lambda: notify_user(user.pk, {"n": 2}))
+        with pytest.raises(StreamBusy):
+            notify_user(user.pk, {"n": 3})
+
+
+def test_the_bound_is_that_of_the_transaction(user):
+    """It ends with it: behind a pooler the connection is then somebody else's."""
+    with transaction.atomic():
+        notify_user(user.pk, {"n": 1})
+        bounded = lock_timeout()
+
+    assert (bounded, lock_timeout()) == ("2500ms", "0")
+
+
+def lock_timeout():
+    """Give the database's setting."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        return cursor.fetchone()[0]

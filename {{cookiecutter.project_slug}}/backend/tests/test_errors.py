@@ -5,6 +5,8 @@ from django.http import HttpRequest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from accounts import tokens
+from accounts.models import User
 from backend import errors
 
 TOKEN = "/api/token/"
@@ -53,3 +55,18 @@ def test_a_fault_of_the_server():
 
     assert response.status_code == 500
     assert response["Content-Type"] == "application/json"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_another_transaction_holds(anonymous, user, short_lock_timeout, held, caplog):
+    """Who waits for it too long is told to try again, soon enough."""
+    refresh = tokens.issue(user).refresh
+
+    with held(lambda: User.objects.select_for_update().get(pk=user.pk)):
+        response = anonymous.post("/api/token/blacklist/", {"refresh": refresh})
+
+    assert response.status_code == 503
+    assert response["Retry-After"] == "1"
+    assert response.json() == {"detail": "The database is busy or does not answer. Try again."}
+    assert "/api/token/blacklist/" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -54,7 +54,12 @@ def test_every_operation_is_explained(schema: dict[str, Any]):
 
 def test_an_operation_for_users(operation):
     """Without a token it is refused, and what it answers otherwise comes first."""
-    assert operation("get", "/api/users/me/") == {"200": "User", "401": "Refusal", "429": "Refusal"}
+    assert operation("get", "/api/users/me/") == {
+        "200": "User",
+        "401": "Refusal",
+        "429": "Refusal",
+        "503": "Refusal",
+    }
 
 
 def test_an_operation_with_a_query(operation):
@@ -71,6 +76,7 @@ def test_an_operation_with_a_body(operation):
         "413": "Refusal",
         "415": "Refusal",
         "429": "Refusal",
+        "503": "Refusal",
     }
 
 

@@ -139,14 +139,14 @@ def test_sqlite(load):
 
 
 def test_postgresql(load):
-    """PostgreSQL bounds the wait for a lock, and the URL may add options."""
+    """PostgreSQL is used in a way that works behind a pooler too, and the URL may add options."""
     url = "postgres://app:secret@db:5432/app?sslmode=require"
 
-    database = load(DATABASE_URL=url, REALTIME_LOCK_TIMEOUT_SECONDS="7")["DATABASES"]["default"]
+    database = load(DATABASE_URL=url)["DATABASES"]["default"]
 
     assert database["NAME"] == "app"
-    assert database["OPTIONS"]["options"] == "-c lock_timeout=3500ms"
-    assert database["OPTIONS"]["sslmode"] == "require"
+    assert database["OPTIONS"] == {"connect_timeout": 5, "sslmode": "require"}
+    assert database["DISABLE_SERVER_SIDE_CURSORS"]
 
 
 def test_without_redis(load):

@@ -5,7 +5,7 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from chat import membership
-from realtime.tests.conftest import held, quick_tick, short_lock_timeout  # noqa: F401
+from realtime.tests.conftest import quick_tick  # noqa: F401
 
 
 @pytest.fixture

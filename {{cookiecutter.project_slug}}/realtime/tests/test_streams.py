@@ -35,6 +35,33 @@ def test_events_are_numbered_from_one(user, published):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_is_replayed_is_what_was_sent(user, published):
+    """To the byte: the keys in their order, and numbers and letters as they were."""
+    notify_user(user.pk, {"z": 1e308, "a": {"é": "ü", "b": [-0.0, 1.10, 2**53 - 1]}, "": " \u2028"})
+    stream = user.event_stream
+
+    page = streams.texts_after([(stream, 0)])[stream.group, 0]
+
+    assert page == [(1, published[0]["text"])]
+    assert published[0]["text"].startswith('{"z":1e+308,"a":{"é":"ü","b":[-0.0,1.1,')
+
+
+@pytest.mark.django_db
+def test_events_can_be_found_by_what_is_in_them(user):
+    """A payload is stored as text, and looked into as JSON."""
+    for n in range(3):
+        notify_user(user.pk, {"type": "a" if n else "b", "n": n, "deep": {"list": [n]}})
+    events = UserEvent.objects.order_by("seq")
+
+    assert [event.seq for event in events.filter(payload__type="a")] == [2, 3]
+    assert [event.seq for event in events.filter(payload__deep__list__0__gt=1)] == [3]
+    assert list(events.values_list("payload__n", flat=True)) == [0, 1, 2]
+    assert events.filter(payload__has_key="deep").count() == 3
+    assert events.get(payload=events[0].payload) == events[0]
+    assert not events.filter(payload__missing__isnull=False).exists()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_rollback_undoes_the_event_and_its_number(user, published):
     """A transaction that fails leaves no event, no gap and no hint."""
     notify_user(user.pk, {"n": 0})
