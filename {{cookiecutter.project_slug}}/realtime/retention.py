@@ -4,13 +4,14 @@ import logging
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from django.apps import apps
 from django.db import models, router
 from django.utils import timezone
 
-from .models import Stream
+from .models import Entry, Stream
 from .streams import BATCH, StreamBusy, bounded_wait
 
 logger = logging.getLogger(__name__)
@@ -100,17 +101,27 @@ def _trim_batch(
         row = stream._default_manager.using(alias).select_for_update().filter(pk=pk).first()
         if row is None:
             return 0  # Deleted since it was listed.
-        old = stream.entry_model()._default_manager.using(alias).filter(stream=pk)
-        wanted = models.Q(pk__in=[])
+        rows = stream.entry_model()._default_manager.using(alias).filter(stream=pk)
+        numbers: list[int] = []
         if before is not None:
-            wanted |= models.Q(created_at__lt=before)
+            numbers += _old(rows, before, batch)
         if entries is not None:
-            wanted |= models.Q(seq__lte=row.head - entries)
-        numbers = old.filter(wanted).order_by("seq").values_list("seq", flat=True)[:batch]
-        last = max(numbers, default=None)
-        if last is None:
+            many = rows.filter(seq__lte=row.head - entries)
+            numbers += many.order_by("seq").values_list("seq", flat=True)[:batch]
+        if not numbers:
             return 0
+        last = max(numbers)
         # Everything up to there, so that what remains has no gap.
-        count, _ = old.filter(seq__lte=last).delete()
+        count, _ = rows.filter(seq__lte=last).delete()
         stream._default_manager.using(alias).filter(pk=pk).update(trimmed=last)
         return count
+
+
+def _old(rows: models.QuerySet[Entry], before: datetime, batch: int) -> list[int]:
+    """Give the numbers of the first entries that are too old, as far as the clock can be trusted.
+
+    What follows a young entry is young, whatever its date; a date in the future says nothing.
+    """
+    dated = rows.filter(created_at__lte=timezone.now()).order_by("seq")
+    dates = dated.values_list("seq", "created_at")[:batch]
+    return [seq for seq, _ in takewhile(lambda entry: entry[1] < before, dates)]

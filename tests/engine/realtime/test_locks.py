@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from django.db import connection, transaction
+from realtime import retention
 from realtime.database import in_database
 from realtime.models import UserStream
 from realtime.notification import notify_user
@@ -70,3 +71,14 @@ def lock_timeout():
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
         return cursor.fetchone()[0]
+
+
+def test_trimming_goes_on_where_a_stream_is_held(user, other_user, held, short_lock_timeout):
+    """The others are trimmed now, and the one that somebody writes to the next time."""
+    for user_id in (user.pk, other_user.pk, user.pk, other_user.pk):
+        notify_user(user_id, {"n": 1})
+
+    with held(lambda: notify_user(user.pk, {"n": 2})):
+        assert retention.trim(UserStream, days=None, entries=1, batch=100) == (1, 1)
+
+    assert retention.trim(UserStream, days=None, entries=1, batch=100) == (2, 1)

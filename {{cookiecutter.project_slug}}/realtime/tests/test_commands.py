@@ -93,16 +93,40 @@ def test_trimming_by_number_keeps_the_latest(user, other_user, capsys):
 
 
 def test_trimming_by_age_leaves_no_gap(user):
-    """Everything up to the last old event goes, so that the rest is contiguous."""
-    for n in range(4):
+    """Old events go up to the first that is young, in as many batches as it takes."""
+    for n in range(6):
         notify_user(user.pk, {"n": n})
     old = timezone.now() - timedelta(days=40)
-    UserEvent.objects.filter(seq__in=[1, 3]).update(created_at=old)
+    UserEvent.objects.filter(seq__lt=5).update(created_at=old)
 
-    assert retention.trim(UserStream, days=30, entries=None, batch=100) == (3, 1)
+    assert retention.trim(UserStream, days=30, entries=None, batch=3) == (4, 1)
 
-    assert [event.seq for event in UserEvent.objects.all()] == [4]
-    assert notify_user(user.pk, {"n": 4}) == 5
+    assert [event.seq for event in UserEvent.objects.all()] == [5, 6]
+    assert UserStream.objects.get().trimmed == 4
+    assert notify_user(user.pk, {"n": 6}) == 7
+
+
+def test_a_clock_that_was_wrong_deletes_nothing_young(user, subtests):
+    """What follows a young event is young, and what is dated in the future says nothing."""
+    now = timezone.now()
+    young, old, future = (now + timedelta(days=days) for days in (-1, -40, 40))
+    for dates, left in (
+        ([young, young, old, young], [1, 2, 3, 4]),
+        ([old, young, old, old], [2, 3, 4]),
+        ([old, future, old, young], [4]),
+        ([future, future, old], []),
+        ([old, future, young, old], [2, 3, 4]),
+        ([future, future, future], [1, 2, 3]),
+    ):
+        with subtests.test(dates=dates):
+            UserStream.objects.all().delete()
+            for seq, date in enumerate(dates, 1):
+                notify_user(user.pk, {"n": seq})
+                UserEvent.objects.filter(seq=seq).update(created_at=date)
+
+            retention.trim(UserStream, days=30, entries=None, batch=2)
+
+            assert [event.seq for event in UserEvent.objects.all()] == left
 
 
 def test_trimming_without_limits_deletes_nothing(user):
