@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal, TypedDict, cast
 from uuid import uuid4
+from weakref import WeakSet
 
 from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import InMemoryChannelLayer, channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
+from redis.exceptions import NoPermissionError
 
 logger = logging.getLogger(__name__)
 
@@ -478,6 +480,9 @@ async def all_at_once(calls: Iterable[Awaitable[None]]) -> None:
 
 # On private names of channels_redis and redis-py
 
+# Connections whose account may not run a script: for these, a pipeline has to do.
+_without_scripts: WeakSet[Any] = WeakSet()
+
 
 async def send_batch(layer: RedisPubSubChannelLayer, messages: Sequence[Mapping[str, Any]]) -> None:
     """Do what `group_send` does for each message, with one round trip for all.
@@ -495,7 +500,16 @@ async def send_batch(layer: RedisPubSubChannelLayer, messages: Sequence[Mapping[
 async def _publish_all(shard: Any, batch: Sequence[tuple[str, bytes]]) -> None:
     async with shard._lock:
         shard._ensure_redis()
-        await shard._redis.eval(PUBLISH_ALL, 0, *chain.from_iterable(batch))
+        if shard not in _without_scripts:
+            try:
+                await shard._redis.eval(PUBLISH_ALL, 0, *chain.from_iterable(batch))
+                return
+            except NoPermissionError:
+                _without_scripts.add(shard)
+        pipeline = shard._redis.pipeline(transaction=False)
+        for name, data in batch:
+            pipeline.publish(name, data)
+        await pipeline.execute()
 
 
 def listen(layer: RedisPubSubChannelLayer, channel: str, hear: Callable[[Any], None]) -> None:
