@@ -294,7 +294,7 @@ class Step:
         CONSOLE.print(f"{self.number}  {self.done:<62} {self.seconds:6.1f} s")
 
     def run(self, command: list[str], folder: Path, env: dict[str, str]) -> str:
-        """Run a command to its end, show its output as it comes, and give it back."""
+        """Run a command to its end, show its output as it comes, and return it."""
         output = []
         with subprocess.Popen(
             command,
@@ -323,7 +323,7 @@ class Step:
             PROGRESS.update(self.task, description=shown)
 
     def failure(self, status: int, output: str) -> Exception:
-        """Print why a command failed, unless it was stopped, and give the exception to raise."""
+        """Print why a command failed, unless it was stopped, and return the exception to raise."""
         if STOPPING.is_set():
             return Failed(f"{self.doing} was stopped")
         CONSOLE.print(tail(output))

@@ -22,7 +22,7 @@ _looks_like_a_token = re.compile(r"eyJ[\w-]{15,}", re.ASCII)
 
 
 def folder() -> Path:
-    """Give the folder of this run, which the processes of pytest-xdist share."""
+    """Return the folder of this run, which the processes of pytest-xdist share."""
     if FOLDER_VARIABLE not in os.environ:
         os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(
             prefix="logs-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")
@@ -31,7 +31,7 @@ def folder() -> Path:
 
 
 def issued() -> Path:
-    """Give the file that lists every token, ticket and refresh token, one a line."""
+    """Return the file that lists every token, ticket and refresh token, one a line."""
     return folder() / "issued"
 
 

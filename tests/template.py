@@ -58,7 +58,7 @@ def pythons() -> dict[str, str]:
 
 
 def python_with(lock: Path) -> Path:
-    """Give a Python that has the requirements of a lock file; it is kept for later runs."""
+    """Return a Python that has the requirements of a lock file; it is kept for later runs."""
     version, executable = next(iter(pythons().items()))
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     venv = ROOT / ".cache" / f"venv-{version}-{digest}"

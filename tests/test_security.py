@@ -63,7 +63,7 @@ def bandit(*paths: Path | str, harmless: dict[str, str]) -> subprocess.Completed
 
 
 def secrets(folder: Path, *names: str) -> list[str]:
-    """Give the file and the line of everything that looks like a secret."""
+    """Return the file and the line of everything that looks like a secret."""
     command: list[str | Path] = [TOOLS / "detect-secrets", "scan", "--all-files"]
     for pattern in KNOWN:
         command += ["--exclude-secrets", pattern]
@@ -78,7 +78,7 @@ def secrets(folder: Path, *names: str) -> list[str]:
 
 
 def committed(folder: Path) -> list[str]:
-    """Give the files that git has or would take."""
+    """Return the files that git has or would take."""
     options = ["--cached", "--others", "--exclude-standard", "--deduplicate"]
     names = run(["git", "ls-files", *options], cwd=folder).stdout.splitlines()
     return [name for name in names if (folder / name).is_file()]

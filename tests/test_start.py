@@ -87,7 +87,7 @@ def start(project: Project, *arguments: str, env: dict[str, str]) -> tuple[int, 
 
 
 def complaint(output: str) -> str:
-    """Give the one line of an output that is not from the log, but for people."""
+    """Return the one line of an output that is not from the log, but for people."""
     assert "Traceback" not in output
     logged = re.compile(r"\[?\d{4}-\d\d-\d\d |System check identified no issues")
     (line,) = [line for line in output.splitlines() if line and not logged.match(line)]

@@ -25,7 +25,7 @@ UNSET = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "E
 
 
 def blocks(text: str, title: str) -> list[str]:
-    """Give what a chapter shows to be typed, one text for each terminal."""
+    """Return what a chapter shows to be typed, one text for each terminal."""
     chapter = re.split(rf"(?m)^#+ {re.escape(title)}$", text)[1]
     chapter = re.split(r"(?m)^#+ ", chapter)[0]
     # A block between fences is code of another kind.
@@ -50,7 +50,7 @@ class Reader:
         self.env = environment(home, **UNSET, TERM="xterm-256color", COLUMNS="200")
 
     def command(self, text: str) -> list[str]:
-        """Give a shell that is told this, at the port of this test."""
+        """Return a shell that is told this, at the port of this test."""
         return ["bash", "-ec", text.replace("8000", str(self.port))]
 
     def type(self, text: str) -> str:
@@ -118,7 +118,7 @@ class Reader:
                     raise
 
     def answers(self) -> bool:
-        """Say whether the server does its work already."""
+        """Return whether the server does its work already."""
         try:
             url = f"http://127.0.0.1:{self.port}/readyz"
             with urllib.request.urlopen(url, timeout=10):  # nosec B310: its own address

@@ -22,7 +22,7 @@ MISSING = (
 
 
 def executable() -> str:
-    """Give the path of the browser: what CHROMIUM says, else the first that is installed."""
+    """Return the path of the browser: what CHROMIUM says, else the first that is installed."""
     if chosen := os.environ.get("CHROMIUM"):
         return chosen
     found = next(filter(None, map(shutil.which, (*NAMES, *APPLICATIONS))), None)
@@ -54,7 +54,7 @@ class Visitor:
         self.page.goto(path)
 
     def do(self, expression: str, *arguments: Any) -> Any:
-        """Run a function of JavaScript in the page and give what it returns or promises."""
+        """Run a function of JavaScript in the page and return what it returns or promises."""
         return self.page.evaluate(f"arguments => ({expression})(...arguments)", list(arguments))
 
     def _complain(self, about: str) -> None:

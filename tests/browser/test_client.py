@@ -54,7 +54,7 @@ class Listener:
         page.evaluate(LISTEN, [list(tokens), options])
 
     def until(self, condition: str) -> dict[str, Any]:
-        """Wait until a condition on `seen` comes true, and give what was seen."""
+        """Wait until a condition on `seen` comes true, and return what was seen."""
         until(self.page, condition)
         return self.page.evaluate("seen")
 

@@ -28,7 +28,7 @@ class Actor(Bearer):
     """Does everything else."""
 
     def get(self, case: Any, context: Any) -> str | None:
-        """Give the token of the user."""
+        """Return the token of the user."""
         return os.environ.get("REST_ACTOR_TOKEN")
 
 

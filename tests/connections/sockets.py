@@ -33,7 +33,7 @@ async def ready(url: str, **options: Any) -> ClientConnection:
 
 
 async def close_code(connection: ClientConnection) -> int | None:
-    """Read until the server closes, and give its code; nothing if there was none."""
+    """Read until the server closes, and return its code; nothing if there was none."""
     try:
         while True:
             await connection.recv()

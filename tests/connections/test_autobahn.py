@@ -34,7 +34,7 @@ LIMITS = {
 
 
 def python2() -> str | None:
-    """Give a Python 2.7: one that pyenv has installed, whose shim may not work, or any other."""
+    """Return a Python 2.7: one that pyenv has installed, whose shim may not work, or any other."""
     installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = next(installed.glob("2.7*/bin/python2.7"), None)
     return str(found) if found else shutil.which("python2.7")

@@ -37,7 +37,7 @@ CODES = {
 
 
 def repeatable(count: int) -> settings:
-    """Give Hypothesis's settings for so many examples, the same ones in every run."""
+    """Return Hypothesis's settings for so many examples, the same ones in every run."""
     return settings(
         max_examples=count,
         derandomize=True,
@@ -73,7 +73,7 @@ class Message(NamedTuple):
 
 
 def messages(token: str) -> st.SearchStrategy[Message]:
-    """Give anything that a client can send: sensible, nearly so, or not at all.
+    """Return anything that a client can send: sensible, nearly so, or not at all.
 
     Args:
         token: one that the server accepts.
@@ -130,7 +130,7 @@ def fragments(text: str, cuts: Iterable[int]) -> Message:
 
 
 def violations() -> st.SearchStrategy[bytes]:
-    """Give frames that RFC 6455 (section 5) forbids."""
+    """Return frames that RFC 6455 (section 5) forbids."""
     mask = b"\0\0\0\0"
     return st.one_of(
         # A reserved bit, a reserved opcode.
@@ -225,7 +225,7 @@ async def test_frames(cluster: Cluster, path: str) -> None:
 
 
 def addresses(token: str, epoch: str) -> st.SearchStrategy[str]:
-    """Give paths with a query, as a client may ask for a socket.
+    """Return paths with a query, as a client may ask for a socket.
 
     Args:
         token: one that the server accepts.
@@ -255,7 +255,7 @@ def addresses(token: str, epoch: str) -> st.SearchStrategy[str]:
 
 
 def first_word(url: str) -> str | int | None:
-    """Give the type of the first frame, the code of the close, or the status of the refusal."""
+    """Return the type of the first frame, the code of the close, or the status of the refusal."""
     try:
         with connect_sync(url, compression=None, proxy=None) as connection:
             return json.loads(connection.recv(timeout=15))["type"]

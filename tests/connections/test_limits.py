@@ -38,7 +38,7 @@ FLOODS = {
 
 
 def resident_bytes(daphne: Daphne) -> int:
-    """Give how much memory a server holds."""
+    """Return how much memory a server holds."""
     assert daphne.running is not None
     status = Path(f"/proc/{daphne.running.pid}/status").read_text()
     return 1024 * int(status.partition("VmRSS:")[2].split()[0])

@@ -96,7 +96,7 @@ class Account(NamedTuple):
 
 
 def post(daphne: Daphne, path: str, token: str = "", **body: Any) -> tuple[int, Any]:
-    """Send JSON, and give the status and the JSON of the answer."""
+    """Send JSON, and return the status and the JSON of the answer."""
     data = json.dumps(body).encode()
     status, text = daphne.request("POST", path, token, data, Content_Type="application/json")
     return status, json.loads(text) if text else None
@@ -116,7 +116,7 @@ def sign_up(daphne: Daphne, name: str) -> Account:
 def schemathesis(
     daphne: Daphne, folder: Path, dictionaries: dict[str, list[Any]], *phases: str, **users: str
 ) -> dict[str, set[int]]:
-    """Run Schemathesis on a server, and give the statuses that each operation has answered with.
+    """Run Schemathesis on a server, and return the statuses that each operation has answered with.
 
     Args:
         daphne: the server.
@@ -151,7 +151,7 @@ def schemathesis(
 
 
 def answers(report: Path) -> Iterator[tuple[str, int]]:
-    """Give the operation and the status of every answer to its method in Schemathesis's report."""
+    """Return the operation and the status of every answer to its method in Schemathesis's report."""
     with report.open(encoding="utf-8") as lines:
         for line in lines:
             scenario = json.loads(line).get("ScenarioFinished", {})
@@ -269,7 +269,7 @@ async def test_unusable_values(cluster: Cluster) -> None:
 
 
 def operations_with_bodies(schema: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
-    """Give the method, the path and the names of the fields of every operation that has some."""
+    """Return the method, the path and the names of the fields of every operation that has some."""
     for path, item in schema["paths"].items():
         for method, operation in item.items():
             if "requestBody" in operation:

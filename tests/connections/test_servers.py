@@ -167,7 +167,7 @@ async def test_redis_on_a_socket_file(cluster: Cluster) -> None:
 
 
 async def frame(connection: ClientConnection) -> dict[str, Any]:
-    """Give the next frame."""
+    """Return the next frame."""
     return json.loads(await connection.recv())
 
 

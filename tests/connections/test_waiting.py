@@ -30,7 +30,7 @@ class Waiter:
         self.reader, self.writer = reader, writer
 
     async def lines(self, start: str) -> str:
-        """Give the rest of the next line that begins so."""
+        """Return the rest of the next line that begins so."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while line := await self.reader.readline():
                 text = line.decode().rstrip("\r\n")
@@ -49,7 +49,7 @@ async def leave(*clients: Waiter) -> None:
 
 
 async def waiting(daphne: Daphne, token: str, query: str = "") -> Waiter:
-    """Open an event stream, and give it once it has begun."""
+    """Open an event stream, and return it once it has begun."""
     reader, writer = await asyncio.open_connection("127.0.0.1", daphne.port)
     writer.write(
         f"GET /api/streams/realtime/{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -122,7 +122,7 @@ async def test_a_client_that_does_not_read_is_dropped(cluster: Cluster) -> None:
 
 
 def small_socket(port: int) -> socket.socket:
-    """Give a connection whose own side buffers little."""
+    """Return a connection whose own side buffers little."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))

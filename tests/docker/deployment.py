@@ -34,11 +34,11 @@ class Deployment:
         }
 
     def make(self, *words: str) -> str:
-        """Run make in the project and give what it prints."""
+        """Run make in the project and return what it prints."""
         return self.command("make", "--silent", *words)
 
     def compose(self, *words: str) -> str:
-        """Run docker compose in the project and give what it prints."""
+        """Run docker compose in the project and return what it prints."""
         return self.command("docker", "compose", *words)
 
     def manage(self, *words: str) -> str:
@@ -46,13 +46,13 @@ class Deployment:
         return self.compose("exec", "-T", "wsgi", "python", "manage.py", *words)
 
     def command(self, *words: str, **variables: str) -> str:
-        """Run a command in the project and give what it prints; it must succeed."""
+        """Run a command in the project and return what it prints; it must succeed."""
         done = run(list(words), cwd=self.project, env=self.environment | variables)
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
         return done.stdout
 
     def refused(self, *words: str) -> str:
-        """Run make in the project and give what it prints; it must fail."""
+        """Run make in the project and return what it prints; it must fail."""
         done = run(["make", "--silent", *words], cwd=self.project, env=self.environment)
         assert done.returncode != 0, done.stdout
         return done.stdout
@@ -78,26 +78,26 @@ class Deployment:
         assert status == 201, answer
 
     def log_in(self, name: str) -> str:
-        """Give an access token, as soon as the servers answer."""
+        """Return an access token, as soon as the servers answer."""
         self.until(self.answers)
         status, answer = self.request("/api/token/", {"username": name, "password": PASSWORD})
         assert status == 200, answer
         return answer["access"]
 
     def answers(self) -> bool:
-        """Say whether the API answers to a stranger, whose attempts it counts elsewhere only."""
+        """Return whether the API answers to a stranger, whose attempts it counts elsewhere only."""
         try:
             return self.request("/api/users/me/")[0] == UNAUTHORIZED
         except (OSError, http.client.HTTPException):
             return False
 
     def socket(self, token: str, position: str = "") -> "connect":
-        """Give a WebSocket of a user, to be used in a with statement."""
+        """Return a WebSocket of a user, to be used in a with statement."""
         url = f"ws://127.0.0.1:{self.port}/ws/realtime/?token={token}{position}"
         return connect(url, proxy=None, open_timeout=30)
 
     def opens(self, token: str) -> bool:
-        """Say whether a WebSocket of a user opens now."""
+        """Return whether a WebSocket of a user opens now."""
         try:
             with self.socket(token):
                 return True
@@ -105,7 +105,7 @@ class Deployment:
             return False
 
     def upstream(self, service: str) -> str:
-        """Give the address of the one container of a service."""
+        """Return the address of the one container of a service."""
         (container,) = self.compose("ps", "--quiet", service).split()
         template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         return self.command("docker", "inspect", "--format", template, container).strip()
@@ -122,12 +122,12 @@ class Deployment:
         assert wait_for(condition, time.monotonic() + WAIT_SECONDS), self.compose("logs")
 
     def upstreams(self) -> set[str]:
-        """Give the addresses of the Daphnes that have served sockets, from nginx's log."""
+        """Return the addresses of the Daphnes that have served sockets, from nginx's log."""
         log = self.compose("logs", "--no-log-prefix", "nginx")
         return set(re.findall(r'"GET /ws/realtime/" 101 .* upstream ([\d.]+):', log))
 
     def secrets(self) -> list[bytes]:
-        """Give the secrets of the project's .env."""
+        """Return the secrets of the project's .env."""
         text = (self.project / ".env").read_text()
         found = re.findall(r"^(?:SECRET_KEY|\w+_PASSWORD)=(.+)$", text, re.MULTILINE)
         return [secret.encode() for secret in found]
@@ -138,5 +138,5 @@ class Deployment:
 
 
 def next_event(ws: ClientConnection) -> dict[str, Any]:
-    """Give the next frame of a socket."""
+    """Return the next frame of a socket."""
     return json.loads(ws.recv(timeout=30))

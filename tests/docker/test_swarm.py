@@ -45,7 +45,7 @@ class Stack(Deployment):
         self.until(self.answers)
 
     def settled(self) -> bool:
-        """Say whether the swarm has done what it was told."""
+        """Return whether the swarm has done what it was told."""
         services = self.command(
             *("docker", "stack", "services", "--format", "{{json .}}", self.project.name)
         )
@@ -59,7 +59,7 @@ class Stack(Deployment):
         return True
 
     def updated(self, service: str) -> bool:
-        """Say whether a service's update is over, if there was one."""
+        """Return whether a service's update is over, if there was one."""
         state = "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{else}}completed{{end}}"
         return (
             self.command("docker", "service", "inspect", "--format", state, service).strip()

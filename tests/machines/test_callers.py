@@ -87,7 +87,7 @@ def postgresql(tmp_path: Path, postgresql_project: Project) -> Iterator[PostgreS
 
 
 def databases(server: PostgreSQL) -> str:
-    """Give the names of a server's databases."""
+    """Return the names of a server's databases."""
     return server.ask("SELECT datname FROM pg_database ORDER BY 1")
 
 

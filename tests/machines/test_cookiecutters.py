@@ -13,7 +13,7 @@ KNOWN = [name for name in QUESTIONS if not name.startswith("_")]
 
 
 def cookiecutter(version: str) -> Path:
-    """Give the command of a released version, installed once for later runs."""
+    """Return the command of a released version, installed once for later runs."""
     venv = ROOT / ".cache" / f"cookiecutter-{version}"
     venv.parent.mkdir(exist_ok=True)
     with Path(f"{venv}.lock").open("w") as file:

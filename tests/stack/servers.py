@@ -57,7 +57,7 @@ class Backend(Daphne):
         ]
 
     def answers(self) -> bool:
-        """Say whether it listens."""
+        """Return whether it listens."""
         return listens(self.address, self.port)
 
 
@@ -101,11 +101,11 @@ class Nginx(Process):
         self.options = {}
 
     def answers(self) -> bool:
-        """Say whether it answers its health check."""
+        """Return whether it answers its health check."""
         return listens("127.0.0.1", self._health_port)
 
     def socket_url(self, token: str) -> str:
-        """Give the address of a user's WebSocket."""
+        """Return the address of a user's WebSocket."""
         return f"ws://127.0.0.1:{self.port}/ws/realtime/?token={token}"
 
     def request(
@@ -132,7 +132,7 @@ class Nginx(Process):
 
 
 def listens(address: str, port: int) -> bool:
-    """Say whether something takes connections there."""
+    """Return whether something takes connections there."""
     try:
         socket.create_connection((address, port), timeout=5).close()
     except OSError:

@@ -93,7 +93,7 @@ class Stack:
         self.names.close()
 
     def status(self, path: str) -> int:
-        """Give the status of an answer, 0 if there is none."""
+        """Return the status of an answer, 0 if there is none."""
         with contextlib.suppress(OSError):
             return self.nginx.request(path).status
         return 0

@@ -107,7 +107,7 @@ def test_an_event_stream_is_not_buffered(stack: Stack, alice: Person) -> None:
 
 
 def line_of(answer: http.client.HTTPResponse, start: bytes) -> bytes:
-    """Give the next line that begins so."""
+    """Return the next line that begins so."""
     while line := answer.readline():
         if line.startswith(start):
             return line
@@ -192,7 +192,7 @@ def test_sockets_are_limited(stack: Stack, alice: Person) -> None:
 
 
 def refusal(nginx: Nginx, person: Person, source: str) -> websockets.Response | None:
-    """Try to open a socket from an address, and give the answer if it is refused."""
+    """Try to open a socket from an address, and return the answer if it is refused."""
     url = nginx.socket_url(person.token)
     try:
         with connect(url, proxy=None, source_address=(source, 0)):
@@ -358,12 +358,12 @@ def test_tls(stack: Stack, alice: Person) -> None:
 
 
 def unsecured(headers: Any) -> list[str]:
-    """Give the security headers that an answer does not have exactly once."""
+    """Return the security headers that an answer does not have exactly once."""
     return [name for name in SECURITY_HEADERS if len(headers.get_all(name) or []) != 1]
 
 
 def http2_status(connection: ssl.SSLSocket, path: bytes) -> int:
-    """Send a request over HTTP/2 and give the first byte of the answer's headers (RFC 7541)."""
+    """Send a request over HTTP/2 and return the first byte of the answer's headers (RFC 7541)."""
     fields = b"\x82\x87"  # GET, https
     for index, value in ((1, b"localhost"), (4, path)):
         fields += bytes([index, len(value)]) + value
@@ -379,13 +379,13 @@ def http2_status(connection: ssl.SSLSocket, path: bytes) -> int:
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """Give a frame of HTTP/2 (RFC 9113, section 4.1)."""
+    """Return a frame of HTTP/2 (RFC 9113, section 4.1)."""
     head = len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4)
     return head + payload
 
 
 def opens(address: str) -> bool:
-    """Say whether a socket opens and is told that it is ready."""
+    """Return whether a socket opens and is told that it is ready."""
     try:
         with connect(address, proxy=None) as ws:
             return json.loads(ws.recv(timeout=10))["type"] == "realtime.ready"

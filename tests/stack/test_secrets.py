@@ -36,7 +36,7 @@ def servers(stack: Stack) -> Iterator[list[WebServer]]:
 
 
 def handshake(port: int, path: str, **options: str) -> int:
-    """Open a socket and give the status of the handshake."""
+    """Open a socket and return the status of the handshake."""
     try:
         with connect(f"ws://127.0.0.1:{port}{path}", proxy=None, **options) as socket:
             with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):

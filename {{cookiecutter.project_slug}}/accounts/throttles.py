@@ -43,7 +43,7 @@ class Throttle(SimpleRateThrottle):
             return True
 
     def wait(self) -> float:
-        """Give the seconds until the next minute, or whatever the rate says, begins."""
+        """Return the seconds until the next minute, or whatever the rate says, begins."""
         return self.duration - self.now % self.duration
 
 
@@ -55,7 +55,7 @@ class AddressThrottle(Throttle):
         return self.cache_format % {"scope": self.scope, "ident": self.address(request)}
 
     def address(self, request: Any) -> str:
-        """Give the address, or the network that stands for it."""
+        """Return the address, or the network that stands for it."""
         address = self.get_ident(request) or ""
         with suppress(AddressValueError):
             version6 = IPv6Address(address)

@@ -136,7 +136,7 @@ class RefreshView(TokenEndpoint):
     responses={200: OpenApiResponse(description="Valid."), 401: REFUSED},
 )
 class VerifyView(TokenEndpoint):
-    """Say whether a token could be used now."""
+    """Return whether a token could be used now."""
 
     serializer_class = serializers.AnyTokenSerializer
 

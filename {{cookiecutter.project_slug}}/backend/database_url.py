@@ -22,7 +22,7 @@ CODES = {"/": "%2F", "?": "%3F", "#": "%23"}
 
 
 def parse(url: str) -> dict[str, Any]:
-    """Give a database's settings, as Django has them.
+    """Return a database's settings, as Django has them.
 
     Raises:
         UnusableSetting: the URL cannot be read. No part of it is shown that may hold the password.

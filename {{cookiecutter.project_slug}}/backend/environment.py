@@ -74,13 +74,13 @@ class Environment:
     def str(
         self, name: builtins.str, default: builtins.str = "", form: builtins.str | None = None
     ) -> builtins.str:
-        """Give a text without the space around it, in one of the `FORMS`."""
+        """Return a text without the space around it, in one of the `FORMS`."""
         value = os.environ.get(name, "").strip()
         self._check(name, value, form)
         return value or default
 
     def bool(self, name: builtins.str, default: builtins.bool = False) -> builtins.bool:
-        """Give whether something is on."""
+        """Return whether something is on."""
         value = self.str(name)
         if value.lower() in TRUE | FALSE:
             return value.lower() in TRUE
@@ -95,7 +95,7 @@ class Environment:
         least: builtins.int = 0,
         most: builtins.int = LARGEST,
     ) -> builtins.int:
-        """Give a whole number within bounds."""
+        """Return a whole number within bounds."""
         value = self.str(name)
         with suppress(ValueError):
             if least <= (number := int(value) if value else default) <= most:
@@ -109,7 +109,7 @@ class Environment:
         least: builtins.float = 0.0,
         most: builtins.float = LARGEST,
     ) -> builtins.float:
-        """Give a number within bounds."""
+        """Return a number within bounds."""
         value = self.str(name)
         with suppress(ValueError):
             if least <= (number := float(value) if value else default) <= most:
@@ -122,7 +122,7 @@ class Environment:
         default: Sequence[builtins.str] = (),
         form: builtins.str | None = None,
     ) -> builtins.list[builtins.str]:
-        """Give what commas separate, each in one of the `FORMS`."""
+        """Return what commas separate, each in one of the `FORMS`."""
         items = [item.strip() for item in self.str(name).split(",")]
         items = [item for item in items if item]
         for item in items:
@@ -132,7 +132,7 @@ class Environment:
     def refusal(
         self, name: builtins.str, value: builtins.str, takes: builtins.str
     ) -> UnusableSetting:
-        """Give the error for a value, or a part of one, that a setting does not take."""
+        """Return the error for a value, or a part of one, that a setting does not take."""
         is_in_file = self._in_file.get(name) == os.environ.get(name)
         if _SECRET.search(name):
             shown = "***"
@@ -147,7 +147,7 @@ class Environment:
 
 
 def read_file(file: Path) -> dict[str, str]:
-    """Give the variables of a file with a line NAME=value for each.
+    """Return the variables of a file with a line NAME=value for each.
 
     Raises:
         UnusableSetting: a line cannot be read. Its number is told: what it says may be secret.

@@ -30,7 +30,7 @@ _HOSTS = re.compile(r"([\w+]+://([\w.-]+(:\d+)?,?)+|[\w.-]+:\d+)(?![^/?,])")
 
 
 def split(value: str) -> list[str]:
-    """Give the URLs of a value, in which commas separate URLs and the Sentinels of one URL.
+    """Return the URLs of a value, in which commas separate URLs and the Sentinels of one URL.
 
     Raises:
         UnusableSetting: one of them cannot be used; it is shown without its passwords.
@@ -54,7 +54,7 @@ def split(value: str) -> list[str]:
 
 
 def layer_host(url: str, **options: Any) -> dict[str, Any]:
-    """Give a URL as channels_redis wants it, as one of its `hosts`, with redis-py's `options`."""
+    """Return a URL as channels_redis wants it, as one of its `hosts`, with redis-py's `options`."""
     if not url.startswith(SENTINEL_SCHEME):
         if url.startswith("unix://"):
             # There is no connection to keep alive, and redis-py does not take the option.
@@ -75,7 +75,7 @@ class Pool:
 
     @staticmethod
     def from_url(url: str, **options: Any) -> ConnectionPool:
-        """Give a connection pool; `options` are those of redis-py's connections."""
+        """Return a connection pool; `options` are those of redis-py's connections."""
         if not url.startswith(SENTINEL_SCHEME):
             return ConnectionPool.from_url(url, **options)
         sentinels, master, login, sentinel_login = _parts(url)

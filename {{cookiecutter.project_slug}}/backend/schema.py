@@ -40,7 +40,7 @@ class SchemaView(SpectacularAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Give the schema, as YAML or JSON."""
+        """Return the schema, as YAML or JSON."""
         with _making:
             return super().get(request, *args, **kwargs)
 

@@ -87,7 +87,7 @@ def mark_read(room: Room, reader: User, seq: int) -> None:
 
 
 def page(room: Room, since: int | None, before: int | None, limit: int) -> list[dict[str, Any]]:
-    """Give stored events of a room, oldest first.
+    """Return stored events of a room, oldest first.
 
     Args:
         room: which room.
@@ -149,5 +149,5 @@ def _moderates(room: Room, user: User) -> bool:
 
 
 def _now() -> str:
-    """Give the time as it stands in frames: UTC, in milliseconds."""
+    """Return the time as it stands in frames: UTC, in milliseconds."""
     return timezone.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,7 @@ class RoomQuerySet(models.QuerySet["Room"]):
     """Rooms as a user sees them."""
 
     def seen_by(self, user: User) -> "RoomQuerySet":
-        """Give the rooms that a user may know of, each with the user's `role` and `unread`.
+        """Return the rooms that a user may know of, each with the user's `role` and `unread`.
 
         Those are the public rooms, and the private ones with the user as a member. For a room
         without the user `role` is None and `unread` 0.

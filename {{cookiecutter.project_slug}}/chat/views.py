@@ -44,21 +44,21 @@ class ChatView(APIView):
         return self.request.user
 
     def room(self, slug: str) -> Room:
-        """Give a room that the user may know of, or answer 404."""
+        """Return a room that the user may know of, or answer 404."""
         room = Room.objects.seen_by(self.user).filter(slug=slug).first()
         if room is None:
             raise NotFound("There is no such room.")
         return room
 
     def own_room(self, slug: str) -> Room:
-        """Give a room of which the user is a member, or answer 403 or 404."""
+        """Return a room of which the user is a member, or answer 403 or 404."""
         room = self.room(slug)
         if room.role is None:
             raise PermissionDenied("Only members may do this. Join the room first.")
         return room
 
     def checked(self, serializer: type[serializers.Serializer]) -> dict[str, Any]:
-        """Give the valid input, of a GET that of its query, or answer 400."""
+        """Return the valid input, of a GET that of its query, or answer 400."""
         is_query = self.request.method == "GET"
         data = self.request.query_params if is_query else self.request.data
         checked = serializer(data=data)
@@ -75,7 +75,7 @@ class RoomsView(ChatView):
         responses={200: RoomSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        """Give public rooms and your own, by slug; the last slug is the next `after`."""
+        """Return public rooms and your own, by slug; the last slug is the next `after`."""
         query = self.checked(RoomQuerySerializer)
         rooms = Room.objects.seen_by(self.user).order_by("slug")
         if query["joined"]:
@@ -169,7 +169,7 @@ class MembersView(ChatView):
         responses={200: MemberSerializer(many=True), 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Give members by name, with roles and who is online; the last name is the next `after`."""
+        """Return members by name, with roles and who is online; the last name is the next `after`."""
         room = self.own_room(slug)
         query = self.checked(MemberQuerySerializer)
         members = room.memberships.select_related("user").order_by("user__username")
@@ -190,7 +190,7 @@ class MessagesView(ChatView):
         responses={200: EventPageSerializer, 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Give stored events, oldest first: after `since`, before `before`, or else the latest."""
+        """Return stored events, oldest first: after `since`, before `before`, or else the latest."""
         room = self.own_room(slug)
         return Response(
             {

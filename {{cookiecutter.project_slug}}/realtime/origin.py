@@ -16,5 +16,5 @@ class OriginCheck(OriginValidator):
         super().__init__(application, settings.WEBSOCKET_ALLOWED_ORIGINS)
 
     def valid_origin(self, parsed_origin: Any) -> bool:
-        """Say whether an origin (parsed, or nothing if there was no header) may connect."""
+        """Return whether an origin (parsed, or nothing if there was no header) may connect."""
         return parsed_origin is None or self.validate_origin(parsed_origin)

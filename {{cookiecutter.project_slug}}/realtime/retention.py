@@ -66,12 +66,12 @@ def renew_epochs() -> int:
 
 
 def stream_models() -> list[type[Stream]]:
-    """Give every kind of stream that the installed apps define."""
+    """Return every kind of stream that the installed apps define."""
     return [model for model in apps.get_models() if issubclass(model, Stream)]
 
 
 def _keys(rows: models.QuerySet) -> Iterator[Any]:
-    """Give the keys of rows in order, a query for each batch: no cursor outlives a transaction."""
+    """Return the keys of rows in order, a query for each batch: no cursor outlives a transaction."""
     rows = rows.order_by("pk").values_list("pk", flat=True)
     batch = list(rows[:BATCH])
     while batch:
@@ -118,7 +118,7 @@ def _trim_batch(
 
 
 def _old(rows: models.QuerySet[Entry], before: datetime, batch: int) -> list[int]:
-    """Give the numbers of the first entries that are too old, as far as the clock can be trusted.
+    """Return the numbers of the first entries that are too old, as far as the clock can be trusted.
 
     What follows a young entry is young, whatever its date; a date in the future says nothing.
     """

@@ -100,7 +100,7 @@ class WebSocketProtocol(DaphneProtocol):
         return True
 
     def buffered_bytes(self) -> int:
-        """Give how much has been written but not yet taken by the operating system.
+        """Return how much has been written but not yet taken by the operating system.
 
         Nothing, once the connection is being closed: nobody need wait for it any more.
         """
@@ -191,7 +191,7 @@ class Request(DaphneRequest):
             super().handleContentChunk(data)
 
     def buffered_bytes(self) -> int:
-        """Give how much of the answer the operating system has not taken yet."""
+        """Return how much of the answer the operating system has not taken yet."""
         transport = self.channel and self.channel.transport
         if not isinstance(transport, tcp.Server):
             return 0

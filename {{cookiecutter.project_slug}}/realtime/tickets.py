@@ -24,7 +24,7 @@ KEPT_SECONDS = 2 * TICKET_SECONDS
 
 
 def issue(access: Access) -> str:
-    """Give a new ticket that grants what `access` does, and delete those that have run out."""
+    """Return a new ticket that grants what `access` does, and delete those that have run out."""
     ticket = secrets.token_urlsafe(32)
     now = timezone.now()
     with bounded_transaction(router.db_for_write(Ticket)):

@@ -56,7 +56,7 @@ class StreamView(APIView):
         },
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
-        """Give stored events after `since`, oldest first; the last `seq` is the next `since`.
+        """Return stored events after `since`, oldest first; the last `seq` is the next `since`.
 
         With `wait` it waits for one where there is none. `Accept: text/event-stream` asks for
         Server-Sent Events: each event's id is its epoch and number, with which `Last-Event-ID`
@@ -101,7 +101,7 @@ class EventsView(StreamView):
         responses=StreamPageSerializer,
     )
     def get(self, request: Request, name: str = "realtime") -> HttpResponseBase:
-        """Give stored events after `since`, oldest first, as `GET /api/streams/realtime/` does."""
+        """Return stored events after `since`, oldest first, as `GET /api/streams/realtime/` does."""
         return super().get(request, name)
 
 
@@ -112,7 +112,7 @@ class TicketView(APIView):
 
     @extend_schema(summary="Buy a ticket", request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
-        """Give a ticket for one socket: `?ticket=` in its address, once, within 30 seconds.
+        """Return a ticket for one socket: `?ticket=` in its address, once, within 30 seconds.
 
         The socket lives as long as the token of this request.
         """
@@ -128,7 +128,7 @@ class TicketView(APIView):
 def event_page(
     stream: Stream, since: int, limit: int, epoch: UUID | None = None, **others: Any
 ) -> dict[str, Any]:
-    """Give a page of a stream as REST answers it.
+    """Return a page of a stream as REST answers it.
 
     Args:
         stream: its row, as it was read.

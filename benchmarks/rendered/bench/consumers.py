@@ -13,7 +13,7 @@ class RoomConsumer(StreamConsumer):
     """Hands each message to everyone, with `bench.append` as a committed row."""
 
     def get_stream(self) -> Room:
-        """Give the room of the path."""
+        """Return the room of the path."""
         return Room.objects.get(pk=self.kwargs["pk"])
 
     async def receive_event(self, event: dict[str, Any]) -> None:

@@ -125,5 +125,5 @@ def test_a_socket_file():
 
 
 def asked_by(pool):
-    """Give the clients of the Sentinels of a pool."""
+    """Return the clients of the Sentinels of a pool."""
     return pool.sentinel_manager.sentinels

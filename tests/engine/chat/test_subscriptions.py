@@ -41,7 +41,7 @@ def rooms(user, other_user):
 
 
 async def frames_of(client, count):
-    """Give the next frames that are not about presence."""
+    """Return the next frames that are not about presence."""
     events = []
     while len(events) < count:
         if (event := await client.receive())["type"] != "chat.presence":

@@ -9,11 +9,11 @@ class Replica:
     reads: ClassVar[list[str]] = []
 
     def db_for_read(self, model, instance=None, **hints):
-        """Give the database that a model is read from."""
+        """Return the database that a model is read from."""
         if instance is None and model._meta.app_label in ("accounts", "chat", "realtime"):
             self.reads.append(model.__name__)
         return "default"
 
     def db_for_write(self, model, **hints):
-        """Give the database that a model is written to."""
+        """Return the database that a model is written to."""
         return "default"

@@ -32,7 +32,7 @@ def until(condition):
 
 
 async def heard(layer, count):
-    """Listen to the group `g` and give what arrives."""
+    """Listen to the group `g` and return what arrives."""
     channel = await layer.new_channel("test.")
     await layer.group_add("g", channel)
     return [await layer.receive(channel) for _ in range(count)]

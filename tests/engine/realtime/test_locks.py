@@ -67,7 +67,7 @@ def test_the_bound_is_that_of_the_transaction(user):
 
 
 def lock_timeout():
-    """Give the database's setting."""
+    """Return the database's setting."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
         return cursor.fetchone()[0]

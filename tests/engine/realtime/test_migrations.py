@@ -11,7 +11,7 @@ from realtime.notification import notify_user
 
 
 def migrate(number):
-    """Go to a migration of this app, and give its models as they were then."""
+    """Go to a migration of this app, and return its models as they were then."""
     executor = MigrationExecutor(connection)
     [target] = [
         key for key in executor.loader.disk_migrations if key[0] == "realtime" and number in key[1]

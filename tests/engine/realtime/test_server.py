@@ -79,14 +79,14 @@ def connect(access_token):
 
 
 def free_port():
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def handshake(port, path, *headers):
-    """Give the request that opens a socket."""
+    """Return the request that opens a socket."""
     lines = (
         *(f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket"),
         *("Connection: Upgrade", "Sec-WebSocket-Version: 13"),
@@ -96,7 +96,7 @@ def handshake(port, path, *headers):
 
 
 async def until_closed(client):
-    """Give a client's frames until the server closes."""
+    """Return a client's frames until the server closes."""
     with suppress(websockets.ConnectionClosed):
         while True:
             yield await asyncio.wait_for(client.recv(), PATIENCE)

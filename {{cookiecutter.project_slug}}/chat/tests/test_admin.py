@@ -16,7 +16,7 @@ def admin(db, client):
 
 
 def form(room, *members, **fields):
-    """Give the form of a room as the browser would send it."""
+    """Return the form of a room as the browser would send it."""
     data = {"name": room.name, "memberships-TOTAL_FORMS": len(members)}
     data["memberships-INITIAL_FORMS"] = sum(member.pk is not None for member in members)
     for number, member in enumerate(members):

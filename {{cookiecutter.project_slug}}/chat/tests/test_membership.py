@@ -11,7 +11,7 @@ Role = Member.Role
 
 
 def url(room, action):
-    """Give the address of an action on a room."""
+    """Return the address of an action on a room."""
     return f"/api/chat/rooms/{room.slug}/{action}/"
 
 
@@ -22,7 +22,7 @@ def third_user(db):
 
 
 def role_of(room, user):
-    """Give a user's role in a room."""
+    """Return a user's role in a room."""
     return room.memberships.filter(user=user).values_list("role", flat=True).first()
 
 

@@ -21,13 +21,13 @@ class Member(Client):
     """A client that cares for messages, not for who is online."""
 
     async def receive(self):
-        """Give the next frame that is not about presence."""
+        """Return the next frame that is not about presence."""
         while (event := await super().receive())["type"] == "chat.presence":
             pass
         return event
 
     async def close_code(self):
-        """Give the close code that comes next."""
+        """Return the close code that comes next."""
         while (message := await self.communicator.receive_output(PATIENCE))["type"] != (
             "websocket.close"
         ):
@@ -36,14 +36,14 @@ class Member(Client):
 
 
 async def joined(room, token, **query):
-    """Give a client whose socket on the room is open."""
+    """Return a client whose socket on the room is open."""
     client = Member(f"/ws/chat/{room.slug}/", token=token, **query)
     await client.ready()
     return client
 
 
 async def close_code(slug, token):
-    """Give the code with which a new socket on a room is closed at once."""
+    """Return the code with which a new socket on a room is closed at once."""
     client = Client(f"/ws/chat/{slug}/", token=token)
     await client.connect()
     code = await client.close_code()

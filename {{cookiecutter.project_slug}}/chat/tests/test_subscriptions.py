@@ -52,7 +52,7 @@ async def test_a_message_goes_to_all_who_follow_the_room(room, member, ada, grac
 
 
 async def heard(client, kind):
-    """Give the next frame of a kind, of those that are not about presence."""
+    """Return the next frame of a kind, of those that are not about presence."""
     while (event := await client.receive())["type"] != kind:
         assert event["type"] == "chat.presence", event
     return event

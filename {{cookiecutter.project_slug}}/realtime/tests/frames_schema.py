@@ -12,7 +12,7 @@ DESCRIPTION = Path(__file__).resolve().parents[2] / "asyncapi.yaml"
 
 
 def check_frame(text: str | bytes) -> dict[str, Any]:
-    """Give the event of a frame from the server, if `asyncapi.yaml` describes it.
+    """Return the event of a frame from the server, if `asyncapi.yaml` describes it.
 
     Raises:
         AssertionError: no schema of a server's frame fits.

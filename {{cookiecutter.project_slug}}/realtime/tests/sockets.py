@@ -44,13 +44,13 @@ class Client:
         )
 
     async def connect(self) -> str | None:
-        """Connect and give the chosen subprotocol."""
+        """Connect and return the chosen subprotocol."""
         accepted, subprotocol = await self.communicator.connect(PATIENCE)
         assert accepted
         return subprotocol
 
     async def ready(self) -> dict[str, Any]:
-        """Connect and give the first frame, once the channel layer would bring what follows."""
+        """Connect and return the first frame, once the channel layer would bring what follows."""
         await self.connect()
         event = await self.receive()
         assert event["type"] == "realtime.ready"
@@ -73,7 +73,7 @@ class Client:
             await asyncio.sleep(0.01)
 
     async def receive(self) -> dict[str, Any]:
-        """Give the next frame."""
+        """Return the next frame."""
         return check_frame(await self.communicator.receive_from(PATIENCE))
 
     async def send(self, **event: Any) -> None:
@@ -81,7 +81,7 @@ class Client:
         await self.communicator.send_json_to(event)
 
     async def subscribe(self, stream: str, **position: Any) -> dict[str, Any]:
-        """Subscribe to a stream and give the answer."""
+        """Subscribe to a stream and return the answer."""
         await self.send(type="realtime.subscribe", streams=[{"stream": stream, **position}])
         event = await self.receive()
         assert event["type"] == "realtime.subscribed", event
@@ -95,7 +95,7 @@ class Client:
         return (await self.receive())["type"] == "realtime.pong"
 
     async def close_code(self) -> int:
-        """Give the code with which the server closes next."""
+        """Return the code with which the server closes next."""
         message = await self.communicator.receive_output(PATIENCE)
         assert message["type"] == "websocket.close", message
         return message["code"]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def token_for(user, **lifetime):
-    """Give an access token with a lifetime of its own."""
+    """Return an access token with a lifetime of its own."""
     token = AccessToken()
     token.set_exp(lifetime=timedelta(**lifetime))
     token["user_id"], token[tokens.VERSION_CLAIM] = str(user.pk), user.token_version

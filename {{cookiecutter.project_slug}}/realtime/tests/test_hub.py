@@ -92,7 +92,7 @@ async def follow(hub, user, stream, since=None):
 
 
 def hint_of(stream, seq, **changes):
-    """Give the hint of an event."""
+    """Return the hint of an event."""
     return {**hint(stream, json.dumps({"seq": seq}), seq), **changes}
 
 

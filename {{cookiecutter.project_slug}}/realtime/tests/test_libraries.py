@@ -102,7 +102,7 @@ class PubSub:
         self.handled: list[list[bytes]] = []
 
     async def get_message(self, **options: Any) -> dict[str, Any]:
-        """Give one message, and later nothing more."""
+        """Return one message, and later nothing more."""
         self.get_message = asyncio.Event().wait  # type: ignore[assignment]
         return {"channel": b"asgi__group__g", "data": msgpack.packb({"n": 0})}
 

@@ -20,7 +20,7 @@ class Waiter:
         self.text = ""
 
     async def ask(self, **headers: str) -> int:
-        """Send the request and give the status of the answer."""
+        """Send the request and return the status of the answer."""
         headers = {"authorization": f"Bearer {self.token}", "host": "testserver", **headers}
         self.communicator = ApplicationCommunicator(
             get_default_application(),
@@ -41,14 +41,14 @@ class Waiter:
         return start["status"]
 
     async def json(self) -> Any:
-        """Give the rest of an answer that ends."""
+        """Return the rest of an answer that ends."""
         while await self._more():
             pass
         await self.communicator.wait(PATIENCE)
         return json.loads(self.text)
 
     async def event(self) -> dict[str, Any]:
-        """Give the next of the Server-Sent Events: its id, type and data."""
+        """Return the next of the Server-Sent Events: its id, type and data."""
         while "\n\n" not in self.text:
             await self._more()
         block, _, self.text = self.text.partition("\n\n")
@@ -75,7 +75,7 @@ class Waiter:
 async def events_of(
     token: str, path: str = "/api/streams/realtime/", **headers: str
 ) -> tuple[Waiter, dict[str, Any]]:
-    """Give a client of Server-Sent Events that has had its first one, and that one."""
+    """Return a client of Server-Sent Events that has had its first one, and that one."""
     client = Waiter(token, path)
     assert await client.ask(accept="text/event-stream", **headers) == 200
     return client, await client.event()
