@@ -15,6 +15,8 @@ class RealtimeConfig(AppConfig):
         """Close a user's sockets in every process when their access tokens end."""
         from accounts.signals import access_revoked
 
+        from . import checks  # noqa: F401
+
         access_revoked.connect(_close_sockets, dispatch_uid="realtime.close_sockets")
 
 

@@ -9,8 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 
+# The largest integer that JavaScript, and whoever reads JSON as it does, holds exactly.
+LARGEST_INTEGER = 2**53 - 1
+
 # The longest `seq` that a frame can carry, so that a payload that is accepted always fits.
-LONGEST_SEQ = len(',"seq":9223372036854775807')
+LONGEST_SEQ = len(f',"seq":{LARGEST_INTEGER}')
 
 # Objects and lists in each other. Python's parser, which has to read an event again, gives up
 # after about 980 in 3.11.
@@ -20,6 +23,9 @@ _encode = DjangoJSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=True, separators=(",", ":")
 ).encode
 _strings = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Every digit as a zero, so that one search finds as many in a row as the largest integer has.
+_zeros = bytes.maketrans(b"123456789", b"0" * 9)
+_integer = re.compile(r"(?<![\w.+-])-?[0-9]{16,}(?![\w.])")
 # A NUL that JSON escaped, not a backslash followed by the letters u0000.
 _nul = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -124,8 +130,9 @@ def check_payload(payload: Mapping[str, Any]) -> str:
 
     Raises:
         ValueError: it is no JSON object, uses a reserved name, holds what JSON or the database
-            cannot (NaN, a NUL character, a lone surrogate), is nested deeper than `DEEPEST`, or its
-            frame would be larger than `REALTIME_MAX_FRAME_BYTES`.
+            cannot (NaN, a NUL character, a lone surrogate) or an integer beyond `LARGEST_INTEGER`,
+            is nested deeper than `DEEPEST`, or its frame would be larger than
+            `REALTIME_MAX_FRAME_BYTES`.
     """
     if not isinstance(payload, Mapping):
         raise ValueError(f"an event must be a JSON object, not {type(payload).__name__}")
@@ -141,19 +148,33 @@ def check_payload(payload: Mapping[str, Any]) -> str:
             raise ValueError(f"the key {key!r} must be a string to be a JSON object's key")
     try:
         text = _encode(dict(payload))
-        size = len(text.encode())
+        data = text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the event is not valid JSON: {error}") from error
     if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
         raise ValueError(f"the event is nested deeper than {DEEPEST} objects and lists")
     if "\\u0000" in text and _nul.search(text):
         raise ValueError("the event holds a NUL character, which PostgreSQL cannot store")
-    if size + LONGEST_SEQ > settings.REALTIME_MAX_FRAME_BYTES:
+    if b"0" * 16 in data.translate(_zeros) and (integer := _too_large_integer(text)):
         raise ValueError(
-            f"the event's frame is {size + LONGEST_SEQ:,} bytes, over REALTIME_MAX_FRAME_BYTES "
+            f"the event holds the number {integer[:40]}, which JavaScript cannot hold exactly: "
+            "send numbers beyond 2**53 - 1 as strings"
+        )
+    size = len(data) + LONGEST_SEQ
+    if size > settings.REALTIME_MAX_FRAME_BYTES:
+        raise ValueError(
+            f"the event's frame is {size:,} bytes, over REALTIME_MAX_FRAME_BYTES "
             f"({settings.REALTIME_MAX_FRAME_BYTES:,}): send an id and let the client fetch the rest"
         )
     return text
+
+
+def _too_large_integer(text: str) -> str | None:
+    """Return an integer of a JSON text that not every client can hold, None if there is none."""
+    for integer in _integer.findall(_strings.sub('""', text)):
+        if abs(int(integer)) > LARGEST_INTEGER:
+            return integer
+    return None
 
 
 def _depth(text: str) -> int:

@@ -1,5 +1,7 @@
 """Durable streams: an append-only log with an owner, and its entries."""
 
+import hashlib
+import re
 import uuid
 from collections.abc import Collection
 from typing import Any
@@ -12,6 +14,9 @@ from django.db import models, router
 from backend.database import PrimaryManager, bounded_transaction
 
 from .fields import PayloadField
+
+# What every channel layer takes as a group's name.
+GROUP_NAME = re.compile(r"[\w.-]{1,99}", re.ASCII)
 
 
 class Stream(models.Model):
@@ -85,7 +90,7 @@ class Stream(models.Model):
     @property
     def group(self) -> str:
         """The channel-layer group that is told of every new entry."""
-        return f"{self._meta.label_lower}.{self.pk}"
+        return self.group_of(self.pk)
 
     @classmethod
     def group_of(cls, pk: Any) -> str:
@@ -94,7 +99,10 @@ class Stream(models.Model):
         Raises:
             ValueError: it cannot be a key of such a stream.
         """
-        return f"{cls._meta.label_lower}.{cls.key_of(pk)}"
+        name = f"{cls._meta.label_lower}.{cls.key_of(pk)}"
+        if GROUP_NAME.fullmatch(name):
+            return name
+        return f"stream.{hashlib.sha256(name.encode()).hexdigest()}"
 
     @classmethod
     def key_of(cls, pk: Any) -> Any:

@@ -71,7 +71,7 @@ def stream_models() -> list[type[Stream]]:
 
 
 def _keys(rows: models.QuerySet) -> Iterator[Any]:
-    """Return the keys of rows in order, a query for each batch: no cursor outlives a transaction."""
+    """Return the keys of rows in order; each batch is a query, since a pooler keeps no cursor."""
     rows = rows.order_by("pk").values_list("pk", flat=True)
     batch = list(rows[:BATCH])
     while batch:

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Length
 from backend.database import bounded_transaction
 
 from .bus import AnyMessage, Hint, Recheck, Signal, publisher
-from .frames import check_payload, with_seq
+from .frames import LARGEST_INTEGER, check_payload, with_seq
 from .models import Entry, Stream
 
 # PostgreSQL's lock_not_available, deadlock_detected and serialization_failure (its manual,
@@ -98,6 +98,8 @@ def append_all(
             rows = _advance(stream, pks, alias)
         if missing := set(pks) - set(rows):
             raise ValueError(f"{stream._meta.verbose_name} {sorted(missing)} has just been deleted")
+        if any(row.head > LARGEST_INTEGER for row in rows.values()):
+            raise ValueError(f"{stream._meta.verbose_name} {pks[:5]} has no number left")
         entries = entry._default_manager.using(alias).bulk_create(
             [entry(stream_id=pk, seq=rows[pk].head, payload=dict(payload), **fields) for pk in pks],
             batch_size=BATCH,

@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from channels.layers import BaseChannelLayer
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from realtime import streams
@@ -56,6 +57,38 @@ def test_other_database_errors_are_not_disguised(user, monkeypatch):
 
     with pytest.raises(OperationalError, match="disk"):
         notify_user(user.pk, {"n": 1})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_number_beyond_what_a_client_can_hold_is_an_error(user, published):
+    """JavaScript would take the next one for the same; nothing is stored."""
+    UserStream.objects.create(user=user, head=2**53 - 2)
+    assert notify_user(user.pk, {"n": 1}) == 2**53 - 1
+
+    with pytest.raises(ValueError, match="has no number left"):
+        notify_user(user.pk, {"n": 2})
+
+    assert UserStream.objects.get().head == 2**53 - 1
+    assert UserEvent.objects.count() == 1
+
+
+def test_a_key_that_cannot_be_in_a_group_name():
+    """Every process makes the same name of it, one that channel layers and columns take."""
+    with isolate_apps("realtime"):
+
+        class Page(Stream):
+            path = models.CharField(primary_key=True, max_length=2000)
+
+            class Meta:
+                app_label = "realtime"
+
+    layer = BaseChannelLayer()
+    keys = ["home", "a b", "ü", "/x/", "", "x" * 2000, "y" * 2000]
+    names = [Page.group_of(key) for key in keys]
+
+    assert names[0] == Page(path="home").group == "realtime.page.home"
+    assert len(set(names)) == len(keys)
+    assert all(layer.require_valid_group_name(name) for name in names)
 
 
 @pytest.fixture

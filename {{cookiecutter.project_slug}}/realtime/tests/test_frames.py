@@ -1,6 +1,7 @@
 """The payload contract, and how a frame looks on the wire."""
 
 import datetime
+import decimal
 import uuid
 from typing import Any
 
@@ -58,6 +59,9 @@ def test_a_payload_that_breaks_the_contract_is_refused(subtests):
         ({"x": "\ud800"}, "not valid JSON"),
         ({"x": "a\0b"}, "NUL"),
         ({"x": "\\\0"}, "NUL"),
+        ({"x": [1, {"y": 2**53}]}, "9007199254740992, which JavaScript cannot hold"),
+        ({"x": -(2**53)}, "-9007199254740992, which JavaScript cannot hold"),
+        ({"x": 10**4000}, "which JavaScript cannot hold"),
         ({"x": "y" * 65_536}, "over REALTIME_MAX_FRAME_BYTES"),
     ]
     for payload, reason in cases:
@@ -68,6 +72,22 @@ def test_a_payload_that_breaks_the_contract_is_refused(subtests):
 def test_the_largest_frame_fits_with_its_seq(settings):
     """A payload that is accepted is within the limit whatever its number."""
     settings.REALTIME_MAX_FRAME_BYTES = 100
-    text = check_payload({"x": "y" * (100 - len('{"x":""}') - len(',"seq":9223372036854775807'))})
+    text = check_payload({"x": "y" * (100 - len('{"x":""}') - len(',"seq":9007199254740991'))})
 
-    assert len(with_seq(text, 2**63 - 1)) == 100
+    assert len(with_seq(text, 2**53 - 1)) == 100
+
+
+def test_digits_that_are_no_large_number(subtests):
+    """Numbers that JavaScript holds, and what is a number to nobody, pass."""
+    for value in (
+        2**53 - 1,
+        -(2**53) + 1,
+        1e308,
+        0.1234567890123456789,
+        1234567890123456.5,
+        "99999999999999999999",
+        {"99999999999999999999": '"99999999999999999999'},
+        decimal.Decimal("99999999999999999999"),
+    ):
+        with subtests.test(value=value):
+            assert check_payload({"x": value})
