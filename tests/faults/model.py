@@ -5,6 +5,7 @@ Nothing here asks the servers: it knows what was done to whom, and what came ove
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 # Seconds after a fault of Redis or PostgreSQL in which a message that ends access may get lost.
 SETTLE_SECONDS = 10
+# Whether a stored event has no excuse even so, since it says itself that somebody lost access.
+STRICT = False
 # Seconds in which every access that has ended must be seen to end, also by the tick alone.
 END_SECONDS = 60
 
@@ -28,8 +31,13 @@ class Position(NamedTuple):
 NOWHERE = Position("", -1)
 
 
-class Leave:
-    """Stands among the positions that were asked for: no longer subscribed from there on."""
+class Asked(NamedTuple):
+    """What a client has asked for, and when; no position is "from now on"."""
+
+    position: Position | None
+    at: float
+    #: That it asked for the end.
+    leaves: bool = False
 
 
 class Arrived(NamedTuple):
@@ -210,9 +218,8 @@ class Trail:
     #: The token with which it was opened.
     access: Access | None = None
     opened_at: float = 0.0
-    #: Positions that were asked for and not answered yet; None is "from now on".
-    asked: deque[Position | type[Leave] | None] = field(default_factory=deque)
-    asked_at: float = 0.0
+    #: What was asked for and not answered yet.
+    asked: deque[Asked] = field(default_factory=deque)
     #: What is asked for the next time, in place of the right position.
     instead: list[Position | None] = field(default_factory=list)
     events: list[Arrived] = field(default_factory=list)
@@ -223,24 +230,28 @@ class Trail:
     present: set[str] | None = None
     #: What was last said of each user since the begin.
     said: dict[str, bool] = field(default_factory=dict)
-    _due: Reset | None = None
+    #: What must come next, after a begin elsewhere than asked for.
+    due: Reset | None = None
 
     def __post_init__(self) -> None:
         self.world.trails.append(self)
 
     def ask(self) -> Position | None:
         """Give what to ask for now."""
-        asked = self.instead.pop() if self.instead else self.position
-        self.asked.append(asked)
-        self.asked_at = time.monotonic()
-        return asked
+        position = self.instead.pop() if self.instead else self.position
+        self.asked.append(Asked(position, time.monotonic()))
+        return position
+
+    def leave(self) -> None:
+        """Ask for the end."""
+        self.asked.append(Asked(None, time.monotonic(), leaves=True))
 
     def begin(self, position: Position, access: Access, present: list[str] | None = None) -> None:
         """It begins: where it was asked to, or else a reset must follow at once."""
         self._nothing_due("begins")
         asked = self._answered_by(position)
         if asked is not None and asked != position:
-            self._due = Reset(asked, position)
+            self.due = Reset(asked, position)
         self.position, self.access, self.is_open = position, access, True
         self.opened_at = time.monotonic()
         self.present = None if present is None else set(present)
@@ -251,11 +262,11 @@ class Trail:
     def reset(self, position: Position) -> None:
         """The server jumps."""
         self._must_be_open("a reset")
-        if self._due is not None and self._due.after != position:
-            self.wrong(f"began at {short(self._due.after)} and is reset to {short(position)}")
+        if self.due is not None and self.due.after != position:
+            self.wrong(f"began at {short(self.due.after)} and is reset to {short(position)}")
         assert self.position is not None
-        self.resets.append(self._due or Reset(self.position, position))
-        self._due = None
+        self.resets.append(self.due or Reset(self.position, position))
+        self.due = None
         self.position = position
         self.world.count("resets")
         self.world.note(f"{self.title} is reset to {short(position)}")
@@ -298,19 +309,30 @@ class Trail:
         if self.is_open:
             self.world.note(f"{self.title} ends: {why}")
         self.is_open = False
-        self.present = self._due = None
+        self.present = self.due = None
 
     def left(self, code: int) -> None:
         """It has ended because it was asked to."""
         self.end(code)
-        while self.asked and self.asked.popleft() is not Leave:
+        while self.asked and not self.asked.popleft().leaves:
             pass
+
+    def refused(self, code: int) -> float:
+        """It ends without having been asked to; give since when it should not have."""
+        if self.is_open:
+            # What is asked for meanwhile may still be answered.
+            since = self.opened_at
+        else:
+            since = self.asked.popleft().at if self.asked else time.monotonic()
+        self.end(code)
+        return since
 
     def judge(self, arrived: Arrived) -> None:
         """Look whether an event was stored after the access had ended by which it came."""
         for kick in self.world.endings(self):
             if kick.head is not None and arrived.seq > kick.head and before_its_end(kick, arrived):
-                self._leaked(kick, f"event {arrived.seq}, stored after a kick at {kick.head}")
+                what = f"event {arrived.seq}, stored after a kick at {kick.head}"
+                self._leaked(kick, what, excused=not STRICT)
         head, _, _ = str(arrived.event.get("text", "")).partition(" ")
         if head.isdigit():
             self._judge_token(int(head))
@@ -329,17 +351,15 @@ class Trail:
 
     def _answered_by(self, position: Position) -> Position | None:
         """Take what a begin answers off the list; of several, the server may skip the first."""
-        asked = list(self.asked)
-        if Leave in asked:
-            asked = asked[: asked.index(Leave)]
+        asked = list(itertools.takewhile(lambda one: not one.leaves, self.asked))
         if not asked:
             self.wrong(f"begins at {short(position)} without having been asked")
             return None
-        fitting = [number for number, one in enumerate(asked) if one in (None, position)]
+        fitting = [n for n, one in enumerate(asked) if one.position in (None, position)]
         answered = fitting[0] if fitting else 0
         for _ in range(answered + 1):
             self.asked.popleft()
-        return asked[answered]
+        return asked[answered].position
 
     def _judge_token(self, number: int) -> None:
         assert self.access is not None
@@ -347,8 +367,8 @@ class Trail:
             if logout.number is not None and number > logout.number:
                 self._leaked(logout, f"number {number}, sent after a logout at {logout.number}")
 
-    def _leaked(self, ending: Ending, what: str) -> None:
-        if self.world.is_calm(ending.began):
+    def _leaked(self, ending: Ending, what: str, excused: bool = True) -> None:
+        if self.world.is_calm(ending.began) or not excused:
             self.wrong(f"gets {what}")
         else:
             # What ends access was lost, and the tick has not made good for it yet.
@@ -360,9 +380,9 @@ class Trail:
             self.wrong(f"gets {what} while it is not subscribed")
 
     def _nothing_due(self, what: str) -> None:
-        if self._due is not None:
-            self.wrong(f"{what}, and no reset after it asked for {short(self._due.before)}")
-            self._due = None
+        if self.due is not None:
+            self.wrong(f"{what}, and no reset after it asked for {short(self.due.before)}")
+            self.due = None
 
 
 def before_its_end(ending: Ending, arrived: Arrived) -> bool:

@@ -14,7 +14,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from .events import EventSource, RefusedAnswer
-from .model import END_SECONDS, Access, Leave, Position, Trail, World
+from .model import END_SECONDS, Access, Position, Trail, World
 
 OPEN_TIMEOUT_SECONDS = 30
 RETRY_SECONDS = (0.05, 0.5)
@@ -227,7 +227,7 @@ class SharedSocket(OwnSocket):
         if self.connection is None or not names:
             return
         for name in names:
-            (self.trails.get(name) or self.follow(name, name)).asked.append(Leave)
+            (self.trails.get(name) or self.follow(name, name)).leave()
         await self.send(type="realtime.unsubscribe", streams=list(names))
 
     async def rejoin(self, name: str) -> None:
@@ -247,12 +247,8 @@ class SharedSocket(OwnSocket):
         if code == 1000:
             trail.left(code)
             return
-        # Of an open one what is asked for meanwhile may still be answered.
-        if not trail.is_open and trail.asked and trail.asked[0] is not Leave:
-            trail.asked.popleft()
-        trail.end(code)
+        since = trail.refused(code)
         if code == 4403:
-            since = max(trail.opened_at, trail.asked_at)
             if self.world.is_member(self.user, trail.stream, since):
                 trail.wrong("is withdrawn though its user is a member")
             elif self.world.is_member(self.user, trail.stream):

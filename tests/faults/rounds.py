@@ -18,11 +18,11 @@ from .servers import Daphne
 SERVERS = 2
 USERS = 4
 ROOMS = ("lobby", "cellar", "attic")
-STEPS = 150
+STEPS = 180
 # Lines of the history that are shown when something does not hold.
 SHOWN = 80
 # Seconds between two steps at most, and those of an outage.
-STEP_SECONDS = 0.2
+STEP_SECONDS = 0.15
 OUTAGE_SECONDS = (0.2, 3.0)
 # Ticks and buffers that are short and small, so that all of it happens within a minute.
 TICK_SECONDS = 2
@@ -50,32 +50,33 @@ IDLE_TASKS = [
     "AsyncToSync.main_wrap",
 ]
 # How often each thing happens, relative to the others.
-STEPS_OF_A_KIND = {
-    "tell": 14,
-    "say": 14,
+USUAL = {
+    "tell": 12,
+    "say": 12,
     "wave": 8,
     "speak": 8,
     "type": 5,
-    "burst": 3,
     "flood": 1,
     "break_off": 6,
     "close": 3,
     "subscribe": 7,
     "unsubscribe": 5,
-    "ask_again": 7,
-    "pause": 4,
-    "read_on": 4,
+    "ask_again": 9,
     "kick": 7,
     "rejoin": 9,
-    "log_out": 2,
-    "kill_server": 1.5,
-    "stop_server": 1.5,
-    "kill_redis": 1,
-    "flush_redis": 1,
-    "cut_redis": 1,
-    "crash_database": 0.7,
-    "trim": 1,
-    "renew": 0.7,
+    "log_out": 3,
+}
+# Of these, some happen in a round and others do not, so that each meets the usual alone as well.
+UNUSUAL = {
+    "pause": 5,
+    "kill_server": 2,
+    "stop_server": 2,
+    "kill_redis": 1.5,
+    "flush_redis": 1.5,
+    "cut_redis": 1.5,
+    "crash_database": 1,
+    "trim": 2,
+    "renew": 1.5,
 }
 
 
@@ -85,6 +86,11 @@ class Round:
     def __init__(self, seed: int, cluster: Cluster, databases: Databases) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
+        self.often = USUAL | {
+            name: weight for name, weight in UNUSUAL.items() if self.chance.random() < 0.5
+        }
+        # Who stops reading has something to leave unread, and has to go on.
+        self.often |= dict.fromkeys(["burst", "read_on"], self.often.get("pause", 0))
         self.cluster = cluster
         self.databases = databases
         self.world = World()
@@ -102,6 +108,9 @@ class Round:
         """
         tasks: list[asyncio.Task[None]] = []
         try:
+            self.world.note(
+                f"of the unusual happens: {', '.join(sorted(self.often.keys() & UNUSUAL))}"
+            )
             await self.prepare()
             tasks += [asyncio.create_task(reader.run()) for reader in self.readers]
             for _ in range(STEPS):
@@ -175,7 +184,7 @@ class Round:
 
     async def step(self) -> None:
         """Let one thing happen, and check what has come until now."""
-        (name,) = self.chance.choices(list(STEPS_OF_A_KIND), list(STEPS_OF_A_KIND.values()))
+        (name,) = self.chance.choices(list(self.often), list(self.often.values()))
         # Half of it while other things go on.
         beside = self.chance.random() < 0.5
         work = getattr(self, name)()
@@ -312,10 +321,10 @@ class Round:
             return None
         user, room = self.chance.choice(sorted(self.members))
         self.members.discard((user, room))
-        return self.kick_as(user, room)
+        return self.kick_as(user, room, self.chance.choice([self.say_in, self.wave_in]))
 
-    async def kick_as(self, user: int, room: str) -> None:
-        """End a membership, and see to it that all subscriptions by it end."""
+    async def kick_as(self, user: int, room: str, then: Any) -> None:
+        """End a membership, say something that is for the others, and see all of it end."""
         world = self.world
         async with self.locks[user, room]:
             ending = Ending(time.monotonic())
@@ -326,6 +335,7 @@ class Round:
             ending.number = world.number
             world.note(f"kick of {world.names[user]} from {room} is done at {ending.head}")
             world.ended(ending, self.trails(user, room))
+        await then(room, 2)
         world.later(
             world.until(
                 lambda: ending.over is not None or not self.trails(user, room, True),
@@ -360,7 +370,7 @@ class Round:
         return self.log_out_as(self.chance.choice(self.users))
 
     async def log_out_as(self, user: int) -> None:
-        """End all tokens of a user, and see to it that all connections by them end."""
+        """End all tokens of a user, tell something that is for new ones, and see all of it end."""
         world = self.world
         async with self.locks[user]:
             ending = Ending(time.monotonic())
@@ -372,6 +382,7 @@ class Round:
             world.note(f"logout of {world.names[user]} is done")
             world.ended(ending, self.trails(user))
             number = world.tokens[user].number
+        await self.tell_as(user, 2)
         world.later(
             world.until(
                 lambda: all(trail.access.number >= number for trail in self.trails(user, "", True)),
@@ -475,9 +486,12 @@ class Round:
         for reader in self.readers:
             for trail in reader.streams():
                 stream = streams[key_of(trail)]
-                if not trail.is_open or trail.position != (stream["epoch"], stream["head"]):
-                    head = Position(stream["epoch"], stream["head"])
-                    wrong.append(f"{trail.title} is open={trail.is_open} {trail.position}: {head}")
+                head = Position(stream["epoch"], stream["head"])
+                if not trail.is_open or trail.position != head or trail.due:
+                    wrong.append(
+                        f"{trail.title} is open={trail.is_open} at {trail.position}, due "
+                        f"{trail.due}: the head is {head}"
+                    )
                 present[trail.stream].add(self.world.names[reader.user])
                 if trail is reader.trail or trail.stream in self.rooms:
                     expected[reader.user, stream["group"], trail is reader.trail] += 1
