@@ -11,6 +11,7 @@ from rest_framework.exceptions import NotFound, PermissionDenied, ValidationErro
 
 from accounts.models import User
 from realtime import streams
+from realtime.frames import check_payload
 
 from .models import Member, Message, Room
 
@@ -137,10 +138,19 @@ def _change(room: Room, editor: User, seq: int, kind: str, change: dict[str, Any
         earlier = list(Message.objects.filter(stream=room, concerns=seq))
         _append(room, editor, news, concerns=seq)
         message.payload |= change
+        _check(message.payload)
         for entry in earlier:
             entry.payload["text"] = change["text"]
         Message.objects.bulk_update([message, *earlier], ["payload"], batch_size=streams.BATCH)
     return message
+
+
+def _check(payload: Mapping[str, Any]) -> None:
+    """Refuse what a client that reads it later could not be sent."""
+    try:
+        check_payload(payload)
+    except ValueError as error:
+        raise ValidationError({"text": [str(error)]}) from error
 
 
 def _moderates(room: Room, user: User) -> bool:

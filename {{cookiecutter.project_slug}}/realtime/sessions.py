@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Case, When
 from django.utils import timezone
 
@@ -221,7 +221,7 @@ def _fail(arrival: Arrival, error: Exception) -> None:
 
 
 def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Session]) -> Outcome:
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(Connection)):
         is_new = bool(arriving) and not _see(process)
         wanted = {session.user_id for session in (*arriving, *leaving)}
         users = get_user_model()._default_manager.filter(pk__in=wanted).order_by("pk")
@@ -259,7 +259,8 @@ def _update(process: UUID, arriving: Collection[Session], leaving: Collection[Se
         if gone:
             Connection.objects.filter(pk__in=[session.key for session in gone]).delete()
         # A robust callback: a failing message must not undo what is stored.
-        transaction.on_commit(partial(_announce, [*admitted, *gone]), robust=True)
+        announce = partial(_announce, [*admitted, *gone])
+        transaction.on_commit(announce, using=router.db_for_write(Connection), robust=True)
         return Outcome(refused, ended, busy, is_new)
 
 
@@ -273,7 +274,7 @@ def _refresh(process: UUID) -> bool:
     """Say that a process lives, and delete the dead ones; whether it was known."""
     known = Process.objects.filter(pk=process).update(seen_at=timezone.now())
     if Process.objects.filter(seen_at__lte=living_since()).exists():
-        with transaction.atomic():
+        with transaction.atomic(using=router.db_for_write(Connection)):
             found = Process.objects.filter(seen_at__lte=living_since())
             dead = list(found.select_for_update(skip_locked=True).values_list("pk", flat=True))
             Process.objects.filter(pk__in=dead).delete()
@@ -281,7 +282,7 @@ def _refresh(process: UUID) -> bool:
 
 
 def _restore(process: UUID, sessions: Collection[Session]) -> None:
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(Connection)):
         _see(process)
         _insert(process, sessions)
 

@@ -3,6 +3,7 @@
 from typing import Any, cast
 from uuid import UUID
 
+from django.db import router
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -101,7 +102,7 @@ class EventsView(StreamView):
         responses=StreamPageSerializer,
     )
     def get(self, request: Request, name: str = "realtime") -> HttpResponseBase:
-        """Return stored events after `since`, oldest first, as `GET /api/streams/realtime/` does."""
+        """Return events after `since`, oldest first, as `GET /api/streams/realtime/` does."""
         return super().get(request, name)
 
 
@@ -139,7 +140,8 @@ def event_page(
     is_gone = epoch is not None and (
         epoch != stream.epoch or not stream.trimmed <= since <= stream.head
     )
-    entries = stream.entry_model()._default_manager.filter(stream=stream.pk, seq__gt=since)
+    stored = stream.entry_model()._default_manager.using(router.db_for_write(type(stream)))
+    entries = stored.filter(stream=stream.pk, seq__gt=since)
     return {
         "epoch": stream.epoch,
         "head": stream.head,

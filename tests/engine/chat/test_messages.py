@@ -1,8 +1,10 @@
 """Saying things over REST, and taking them back."""
 
+from uuid import uuid4
+
 import pytest
 from chat import messages
-from chat.models import Room
+from chat.models import Message, Room
 from django.db import IntegrityError
 from realtime import streams
 from realtime.retention import trim
@@ -31,6 +33,18 @@ def test_a_frame_that_would_be_too_large_is_refused(api, room, settings):
 
     assert response.status_code == 400
     assert "REALTIME_MAX_FRAME_BYTES" in response.json()["text"][0]
+
+
+def test_an_edited_message_is_no_larger_than_a_frame_may_be(api, user, room, settings):
+    """The news of an edit would fit, the message with its new text and time would not."""
+    messages.send(room, user, "x", client_id=uuid4())
+    settings.REALTIME_MAX_FRAME_BYTES = 500
+
+    response = api.patch(f"{MESSAGES}1/", {"text": "x" * 300})
+
+    assert response.status_code == 400
+    assert "REALTIME_MAX_FRAME_BYTES" in response.json()["text"][0]
+    assert [entry.payload["text"] for entry in Message.objects.all()] == ["x"]
 
 
 def test_text_that_reaches_the_stream_unchecked_is_still_refused(user, room):
