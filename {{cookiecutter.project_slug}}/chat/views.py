@@ -169,7 +169,7 @@ class MembersView(ChatView):
         responses={200: MemberSerializer(many=True), 403: NOT_ALLOWED, 404: NOT_FOUND},
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Return members by name, with role and who is online; the last name is the next `after`."""
+        """Return members by name, with role and who is here; the last name is the next `after`."""
         room = self.own_room(slug)
         query = self.checked(MemberQuerySerializer)
         members = room.memberships.select_related("user").order_by("user__username")
