@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Collection, Coroutine, Iterable, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -87,7 +88,8 @@ class Feed:
 
     def __init__(self, host: Host, stream: Stream) -> None:
         self.host = host
-        self.stream = stream
+        # A copy: Django takes the key of an object that is deleted away.
+        self.stream = copy(stream)
         self.epoch = str(stream.epoch)
         self.last = stream.head
         self.followers: set[Subscription] = set()
