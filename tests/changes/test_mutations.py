@@ -226,8 +226,8 @@ MUTATIONS = [
     Mutation(
         "the newest events are trimmed",
         "realtime/retention.py",
-        "models.Q(seq__lte=row.head - entries)",
-        "models.Q(seq__gt=row.head - entries)",
+        "rows.filter(seq__lte=row.head - entries)",
+        "rows.filter(seq__gt=row.head - entries)",
     ),
     Mutation(
         "a trimmed stream does not know what it has lost",

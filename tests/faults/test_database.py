@@ -1,4 +1,4 @@
-"""A database that is away: requests are told to come again, and nothing is a fault of the server."""
+"""A database that is away: requests are told to come again, and nobody sees a traceback."""
 
 import asyncio
 
