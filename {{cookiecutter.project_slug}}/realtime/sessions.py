@@ -77,6 +77,8 @@ class Sessions:
         self.loop = loop
         self.process = uuid4()
         self._sessions: dict[Any, Session] = {}
+        # Who has been let in and has not left, while the row is being written.
+        self._entering: set[Any] = set()
         self._arriving: deque[Arrival] = deque()
         self._leaving: deque[Session] = deque()
         self._refresh_due = False
@@ -102,7 +104,8 @@ class Sessions:
             is_socket: whether it counts against the cap.
 
         Returns:
-            Whether there is room for it; the cap is `REALTIME_SOCKETS_PER_USER`.
+            Whether there is room for it, and it has not left meanwhile; the cap is
+            `REALTIME_SOCKETS_PER_USER`.
 
         Raises:
             InvalidToken: the user's access has ended since the token was checked.
@@ -115,23 +118,32 @@ class Sessions:
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
         arrival = Arrival(session, self.loop.create_future(), deadline)
         self._arriving.append(arrival)
+        self._entering.add(holder)
         self._work_on()
         try:
             admitted = await arrival.admitted
         except asyncio.CancelledError:
-            self._leaving.append(session)
-            self._work_on()
+            self._delete(session)  # It may have been written.
             raise
-        if admitted:
+        finally:
+            is_here = holder in self._entering
+            self._entering.discard(holder)
+        if admitted and is_here:
             self._sessions[holder] = session
-        return admitted
+        elif admitted:
+            self._delete(session)
+        return admitted and is_here
 
     def leave(self, holder: Any) -> None:
-        """Let the row of a socket or a subscription be deleted soon, if it has one."""
+        """Let the row of a socket or a subscription be deleted soon, also one not yet written."""
+        self._entering.discard(holder)
         session = self._sessions.pop(holder, None)
         if session is not None:
-            self._leaving.append(session)
-            self._work_on()
+            self._delete(session)
+
+    def _delete(self, session: Session) -> None:
+        self._leaving.append(session)
+        self._work_on()
 
     def refresh(self) -> None:
         """Say that this process lives and delete the rows of those that do not; returns at once."""

@@ -8,7 +8,7 @@ from accounts.models import User
 from chat import membership, messages
 from chat.consumers import ChatConsumer
 from django.db import OperationalError, connection
-from realtime import database, frames
+from realtime import database, frames, sessions
 from realtime.database import in_database
 from realtime.models import Connection
 from realtime.notification import anotify_user
@@ -233,3 +233,31 @@ def _people(room):
         membership.join(room, person)
         people[person.username] = tokens.issue(person).access
     return people
+
+
+async def test_who_is_kicked_while_the_row_is_written_is_not_present(
+    room, user, member, grace, hub, monkeypatch
+):
+    """A subscription that has ended by then leaves no row behind."""
+    update = sessions._update
+
+    def kick_and_update(process, arriving, leaving):
+        if any(not session.is_socket for session in arriving):
+            membership.kick(room, user, "grace")
+            ended.result(PATIENCE)
+        return update(process, arriving, leaving)
+
+    async def end():
+        while not any("chat" in feed.stream.group for feed in hub.feeds.values()):
+            await asyncio.sleep(0.01)
+        [feed] = [feed for feed in hub.feeds.values() if "chat" in feed.stream.group]
+        while feed.followers:
+            await asyncio.sleep(0.01)
+
+    ended = asyncio.run_coroutine_threadsafe(end(), hub.loop)
+    monkeypatch.setattr(sessions, "_update", kick_and_update)
+    await grace.send(type="realtime.subscribe", streams=[{"stream": "chat/lobby"}])
+
+    assert (await grace.receive())["code"] == 4403
+    assert await grace.silent(), "which is answered behind the frame that subscribes"
+    await until(lambda: not Connection.objects.filter(is_socket=False).exists())
