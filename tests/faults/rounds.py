@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import random
+import re
 import time
 import uuid
 from typing import Any
@@ -38,6 +39,8 @@ QUIET_SECONDS = 90
 POLL_SECONDS = 0.3
 # Bytes of frames that a process may keep for those who come back.
 TAIL_BYTES = 4 * 1024 * 1024
+# What a server may say of an exception: that the database was away.
+DATABASE_WAS_AWAY = re.compile(r"Operational|Interface|server closed|connection to server|terminat")
 # What runs in a server that has no connection, and what the question for it brings with it.
 IDLE_TASKS = [
     "Hub._repair",
@@ -123,8 +126,11 @@ class Round:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.look_at_what_is_left()
         except Exception as error:
+            unusual = ", ".join(sorted(self.often.keys() & UNUSUAL)) or "nothing"
             history = "\n".join(list(self.world.history)[-SHOWN:])
-            raise AssertionError(f"seed {self.seed}: {error}\n\n{history}") from error
+            raise AssertionError(
+                f"seed {self.seed}, with {unusual}: {error}\n\n{history}"
+            ) from error
         finally:
             for task in tasks:
                 task.cancel()
@@ -578,6 +584,10 @@ class Round:
         rows = await self.cluster.do("sessions")
         if rows["connections"] or rows["processes"]:
             self.world.violated(f"left after the end of all servers: {rows}")
+        for daphne in self.daphnes:
+            for line in daphne.log.read_text(errors="replace").splitlines():
+                if "Exception inside application" in line and not DATABASE_WAS_AWAY.search(line):
+                    self.world.violated(f"{daphne.name} wrote: {line}")
         self.world.check()
 
     async def left(self) -> list[str]:

@@ -8,7 +8,7 @@ import os
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.http import HttpResponse, JsonResponse
-from realtime import consumers, feed, http, sessions
+from realtime import consumers, feed, http
 from realtime.hub import Hub
 from realtime.notification import anotify_user, notify_user
 
@@ -41,7 +41,6 @@ KINDS = (
     consumers.Socket,
     consumers.StreamConsumer,
     http.Waiting,
-    sessions.Session,
 )
 
 
@@ -62,7 +61,12 @@ async def holdings(request):
             "session": hub and str(hub.sessions.process),
             "feeds": sorted(hub.feeds) if hub else [],
             "connections": len(hub.connections) if hub else 0,
-            "sessions": len(hub.sessions._sessions) if hub else 0,
+            # Those that are written, come and go. Not as objects: of an error, which the thread's
+            # database connection keeps until the next one, some may be part.
+            "sessions": hub
+            and len(hub.sessions._sessions)
+            + len(hub.sessions._arriving)
+            + len(hub.sessions._leaving),
             "tail": hub.tail._bytes if hub else 0,
             "objects": kinds,
             "tasks": sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks()),
