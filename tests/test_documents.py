@@ -230,7 +230,7 @@ def test_ci_renders_every_combination() -> None:
 def test_ci_has_the_images_that_the_project_names() -> None:
     """A machine that has to make its own images makes these, and a Python of each version."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    pythons, *made = re.search(r'"\$engine" up (.*)\)', script)[1].split()
+    pythons, *made = re.search(r'"\$engine" up ([^>]*)', script)[1].replace("\\\n", "").split()
     compose = (PROJECT / "docker-compose.yml").read_text("utf-8")
     assert sorted(made) == sorted(re.findall(r"image: ([a-z]+:[\w.-]+)\n", compose))
     assert all(fnmatch(f"python:{version}-slim", pythons) for version in OPTIONS["python_version"])

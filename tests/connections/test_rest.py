@@ -151,7 +151,7 @@ def schemathesis(
 
 
 def answers(report: Path) -> Iterator[tuple[str, int]]:
-    """Return the operation and the status of every answer to its method in Schemathesis's report."""
+    """Return the operation and the status of every answer to its method in the report."""
     with report.open(encoding="utf-8") as lines:
         for line in lines:
             scenario = json.loads(line).get("ScenarioFinished", {})

@@ -10,6 +10,7 @@ class CloseCode(IntEnum):
     """A WebSocket close code; the README says what a client does about each."""
 
     NORMAL = 1000
+    SERVER_FAULT = 1011
     UNUSABLE_FRAMES = 4400
     NOT_AUTHENTICATED = 4401
     NOT_ALLOWED = 4403
@@ -27,6 +28,7 @@ class CloseCode(IntEnum):
 
 REASONS = {
     CloseCode.NORMAL: "ended as asked for",
+    CloseCode.SERVER_FAULT: "the server cannot do it now",
     CloseCode.UNUSABLE_FRAMES: "too many frames in a row could not be used",
     CloseCode.NOT_AUTHENTICATED: "no valid token, or it has ended",
     CloseCode.NOT_ALLOWED: "this user may not follow this stream",

@@ -14,7 +14,7 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
@@ -212,6 +212,11 @@ class Socket(AsyncWebsocketConsumer):
         except Refused as refused:
             self.end(refused.code)
             return
+        except (InterfaceError, OperationalError) as error:
+            # A lock, or a database that is away: the client comes back by itself.
+            logger.warning("a socket could not be opened: %r", error)
+            self.end(CloseCode.SERVER_FAULT)
+            return
         self._own = own
         self._keep_until(access)
         await self._hub.presence.look([own.subscription.feed])
@@ -233,7 +238,7 @@ class Socket(AsyncWebsocketConsumer):
                 self.end(CloseCode.UNUSABLE_FRAMES)
         except StreamBusy as error:
             self._send_error("busy", str(error), event)
-        except OperationalError as error:
+        except (InterfaceError, OperationalError) as error:
             # One frame that met a database that is away is no reason to end all streams.
             logger.warning("a frame of user %s could not be used: %r", self.user_id, error)
             self._send_error("busy", "the database does not answer: try again", event)

@@ -7,11 +7,13 @@ then the answer begins, on the event loop: a client that waits holds no thread.
 import asyncio
 import contextlib
 import json
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -22,7 +24,8 @@ from .feed import Subscription
 from .frames import Frame, encode
 from .hub import Hub, TooManySockets
 from .models import Stream
-from .streams import StreamBusy
+
+logger = logging.getLogger(__name__)
 
 # Where the view leaves what the answer goes on with: a key of the ASGI scope.
 WAITING = "realtime.waiting"
@@ -131,8 +134,9 @@ class Waiting:
                 self.end(CloseCode.NOT_AUTHENTICATED)
             except TooManySockets:
                 self.end(CloseCode.TOO_MANY)
-            except StreamBusy as error:
-                await _refuse(send, headers, 503, str(error))
+            except (InterfaceError, OperationalError) as error:
+                logger.warning("an answer that waits could not begin: %r", error)
+                await _refuse(send, headers, 503, "The database is busy or does not answer.")
                 return
             if subscription is None:
                 await self._refuse(headers, send)

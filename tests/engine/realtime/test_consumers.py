@@ -199,3 +199,15 @@ async def test_a_frame_over_the_limit_closes_with_4413(access_token, hub, settin
     await client.send(type="x" * 100)
 
     assert await client.close_code() == 4413
+
+
+async def test_a_user_whose_row_is_held(user, access_token, hub, settings, held, caplog):
+    """The client is told to come back, and the log has a line and no traceback."""
+    settings.REALTIME_LOCK_TIMEOUT_SECONDS = 0.1
+    with held(lambda: type(user).objects.select_for_update().get(pk=user.pk)):
+        client = Client(token=access_token)
+        await client.connect()
+        assert await client.close_code() == 1011
+    assert "Traceback" not in caplog.text
+    assert not hub.connections
+    await client.disconnect()
