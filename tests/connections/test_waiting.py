@@ -115,6 +115,10 @@ async def test_a_client_that_does_not_read_is_dropped(cluster: Cluster) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while "reads an answer too slowly" not in daphne.log.read_text():
             await asyncio.sleep(0.1)
+    with suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await reader.read(2**16):
+                pass
     assert resident_bytes(daphne) - before < 4 * GROWTH_BYTES
     await cluster.do("burst", users=[other.id], count=1)
     assert json.loads(await hears.lines("data: "))["seq"] == 2

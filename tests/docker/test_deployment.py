@@ -22,7 +22,7 @@ def fail(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0001_user")]
+    dependencies = [("accounts", "NEWEST")]
     operations = [migrations.RunPython(fail)]
 """
 
@@ -112,7 +112,8 @@ def a_mistake_stops_nothing(deployment: Deployment, use_nginx: bool) -> None:
     """A migration that fails ends `make up`, and so does a bad nginx.conf; a good one is taken."""
     before = set(deployment.compose("ps", "--quiet", "backend", "wsgi").split())
     migration = deployment.project / "accounts" / "migrations" / "9999_mistake.py"
-    migration.write_text(MISTAKE)
+    newest = max(path.stem for path in migration.parent.glob("0*.py"))
+    migration.write_text(MISTAKE.replace("NEWEST", newest))
     assert "that was a mistake" in deployment.refused("up")
     migration.unlink()
     if use_nginx:

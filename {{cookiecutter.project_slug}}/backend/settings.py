@@ -9,6 +9,7 @@ import tomllib
 from datetime import timedelta
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -50,6 +51,8 @@ if not ALLOWED_HOSTS:
 
 # Origins are written with their scheme: https://app.example.com
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", form="origin")
+# The last one resumes Server-Sent Events.
+CORS_ALLOW_HEADERS = [*default_headers, "last-event-id"]
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", form="origin")
 # Which pages may open sockets: origins, or hosts as in ALLOWED_HOSTS.
 WEBSOCKET_ALLOWED_ORIGINS = env.list(

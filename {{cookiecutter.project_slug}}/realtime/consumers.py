@@ -377,14 +377,15 @@ class Socket(AsyncWebsocketConsumer):
         assert self._hub is not None
         names: list[str] = []
         for name in asked:
-            # Whoever subscribes anew starts from what is asked for now.
-            self._drop(name)
-            if len(self._others) + len(names) < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET:
+            followed = len(self._others.keys() | names)
+            if name in self._others or followed < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET:
                 names.append(name)
             else:
                 self._send_unsubscribed(name, CloseCode.TOO_MANY)
         begun = []
         for name, opened in (await in_database(self._open_streams, names)).items():
+            # Whoever subscribes anew starts from what is asked for now.
+            self._drop(name)
             if isinstance(opened, Refused):
                 self._send_unsubscribed(name, opened.code)
                 continue
@@ -398,10 +399,10 @@ class Socket(AsyncWebsocketConsumer):
             await self._hub.announce(begun)
         except InvalidToken:
             self.end(CloseCode.NOT_AUTHENTICATED)
-        except Exception:
-            for name in names:
-                self._drop(name)
-            raise
+        except (InterfaceError, OperationalError) as error:
+            logger.warning("subscriptions of user %s could not begin: %r", self.user_id, error)
+            for subscription in begun:
+                subscription.end(CloseCode.SERVER_FAULT)
         else:
             for subscription in begun:
                 subscription.start()
@@ -450,7 +451,11 @@ class Socket(AsyncWebsocketConsumer):
         self._send_frame(type="realtime.error", code=code, detail=detail, **stream)
 
     def _send_frame(self, **payload: Any) -> None:
-        frame = Frame(encode(payload))
+        try:
+            frame = Frame(encode(payload))
+        except UnicodeEncodeError:
+            # Half of a character, in a name that the client has sent.
+            frame = Frame(json.dumps(payload))
         self.write([frame], frame.wire)
 
     def _buffered_bytes(self) -> int:

@@ -118,7 +118,7 @@ class Feed:
 
     def hear_signal(self, signal: Signal) -> None:
         """Deliver an event that is not stored; while access is in question, later."""
-        if self._answered < self._asked:
+        if self.in_question:
             self._held.append(signal)
             return
         frame, excluded = Frame(signal["text"]), signal["exclude"]
@@ -148,6 +148,11 @@ class Feed:
         for subscription in tuple(self.followers):
             if users is None or subscription.connection.user_id in users:
                 subscription.end(code)
+
+    @property
+    def in_question(self) -> bool:
+        """Whether it is being asked who may follow; signals are held back until then."""
+        return self._answered < self._asked
 
     @property
     def users(self) -> set[int]:

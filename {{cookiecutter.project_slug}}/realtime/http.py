@@ -40,6 +40,12 @@ STATUSES = {
     CloseCode.TOO_MANY: 429,
 }
 
+REFUSAL_HEADERS = {
+    401: [(b"WWW-Authenticate", b'Bearer realm="api"')],
+    429: [(b"Retry-After", b"5")],
+    503: [(b"Retry-After", b"1")],
+}
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -60,6 +66,9 @@ def wait(request: HttpRequest, waiting: "Waiting") -> None:
 class Waiting:
     """A client that waits for events over HTTP: a connection as the hub knows it."""
 
+    #: Whether it counts as presence, where the stream tells of that.
+    is_present = True
+
     def __init__(self, access: Access, stream: Stream, position: Position | None) -> None:
         """Wait for the events of a stream.
 
@@ -77,7 +86,7 @@ class Waiting:
         self._bytes = 0
         self._code: CloseCode | None = None
         self._news = asyncio.Event()
-        self._unread: Callable[[], int] = lambda: 0
+        self._direct: Any = None
 
     # What the hub needs of a connection
 
@@ -91,7 +100,7 @@ class Waiting:
             return
         self._frames.extend(frames)
         self._bytes += len(wire)
-        self._news.set()
+        self._wake(frames)
 
     def end(self, code: CloseCode) -> None:
         """End the answer behind what is queued."""
@@ -112,16 +121,20 @@ class Waiting:
         while self._buffered() > half and self._code is None:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
+    def _wake(self, frames: Sequence[Frame]) -> None:
+        self._news.set()
+
     def _buffered(self) -> int:
-        return self._bytes + self._unread()
+        return self._bytes + self._unread_bytes()
+
+    def _unread_bytes(self) -> int:
+        return self._direct.buffered_bytes() if self._direct is not None else 0
 
     # The answer
 
     async def answer(self, headers: list[tuple[bytes, bytes]], scope: Scope, send: Send) -> None:
         """Follow the stream until the answer is complete, or the client has gone."""
-        direct = scope.get("extensions", {}).get("realtime.direct")
-        if direct is not None:
-            self._unread = direct.buffered_bytes
+        self._direct = scope.get("extensions", {}).get("realtime.direct")
         hub = Hub.current()
         subscription: Subscription | None = None
         loop = asyncio.get_running_loop()
@@ -129,7 +142,7 @@ class Waiting:
         expiry = loop.call_later(max(0.0, left), self.end, CloseCode.NOT_AUTHENTICATED)
         try:
             try:
-                subscription = await hub.join(self, self._stream)
+                subscription = await hub.join(self, self._stream, is_present=self.is_present)
             except InvalidToken:
                 self.end(CloseCode.NOT_AUTHENTICATED)
             except TooManySockets:
@@ -151,8 +164,6 @@ class Waiting:
             if subscription is not None:
                 subscription.stop()
             hub.leave(self)
-        if self._code is CloseCode.READS_TOO_SLOWLY and direct is not None:
-            direct.cut_off()
 
     async def _refuse(self, headers: list[tuple[bytes, bytes]], send: Send) -> None:
         assert self._code is not None
@@ -163,13 +174,16 @@ class Waiting:
     ) -> None:
         raise NotImplementedError
 
-    async def _taken(self, seconds: float) -> list[Frame]:
-        """Return the frames that are queued; wait for one until so many seconds have passed."""
-        if not self._frames and self._code is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._news.wait()
-        self._news.clear()
+    async def _wait(self, seconds: float) -> None:
+        """Wait until there is something to send, or so many seconds have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def _take(self) -> list[Frame]:
+        """Return the frames that are queued."""
+        if self._code is None:
+            self._news.clear()
         frames = list(self._frames)
         self._frames.clear()
         self._bytes = 0
@@ -183,21 +197,31 @@ class LongPoll(Waiting):
         super().__init__(*arguments)
         self._seconds = seconds
 
+    # One that comes and goes all the time is no presence, which would wake all others each time.
+    is_present = False
+
+    def _wake(self, frames: Sequence[Frame]) -> None:
+        # What is not stored is no reason to answer, but comes with the next.
+        if any(_moves(frame) for frame in frames):
+            self._news.set()
+
     async def _go_on(
         self, subscription: Subscription, headers: list[tuple[bytes, bytes]], send: Send
     ) -> None:
         subscription.start()
-        events = [json.loads(frame.text) for frame in await self._taken(self._seconds)]
+        await self._wait(self._seconds)
+        events = [json.loads(frame.text) for frame in self._take()]
         if self._code is not None and not events:
             await self._refuse(headers, send)
             return
-        resets = [event for event in events if event.get("type") == "realtime.reset"]
+        resets = [n for n, event in enumerate(events) if event.get("type") == "realtime.reset"]
         page = {
             "epoch": subscription.feed.epoch,
-            "head": resets[-1]["seq"] if resets else subscription.feed.last,
+            "head": events[resets[-1]]["seq"] if resets else subscription.feed.last,
             "trimmed": self._stream.trimmed,
             "reset": bool(resets),
-            "events": [event for event in events if event not in resets],
+            # What comes before a reset is of another history.
+            "events": events[resets[-1] + 1 :] if resets else events,
         }
         await _start(send, 200, headers, b"application/json")
         await _body(send, encode(page), last=True)
@@ -227,7 +251,8 @@ class EventStream(Waiting):
         subscription.start()
         while True:
             # After so many seconds of silence a comment line shows that the connection lives.
-            frames = await self._taken(settings.REALTIME_PING_SECONDS)
+            await self._wait(settings.REALTIME_PING_SECONDS)
+            frames = self._take()
             lines = []
             for frame in frames:
                 seq = frame.seq
@@ -238,6 +263,9 @@ class EventStream(Waiting):
                         epoch, seq = event["epoch"], event["seq"]
                 lines.append("" if seq is None else f"id: {epoch}:{seq}\n")
                 lines.append(f"data: {frame.text}\n\n")
+            if self._code is CloseCode.READS_TOO_SLOWLY and self._direct is not None:
+                self._direct.cut_off()
+                return
             if self._code is not None:
                 close = {"code": int(self._code), "detail": self._code.reason}
                 lines.append(f"event: close\ndata: {json.dumps(close)}\n\n")
@@ -249,7 +277,7 @@ class EventStream(Waiting):
     async def _sent(self) -> None:
         """Wait until the client has read enough of what was sent; the rest waits here."""
         half = settings.REALTIME_BUFFER_BYTES // 2
-        while self._unread() > half and self._code is None:  # noqa: ASYNC110
+        while self._unread_bytes() > half and self._code is None:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
@@ -291,6 +319,11 @@ class WaitingAnswers:
             answering.result()
 
 
+def _moves(frame: Frame) -> bool:
+    """Return whether a frame says where the client is from now on."""
+    return frame.seq is not None or frame.text.startswith('{"type":"realtime.reset"')
+
+
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -314,7 +347,8 @@ async def _start(
 
 
 async def _refuse(send: Send, headers: list[tuple[bytes, bytes]], status: int, detail: str) -> None:
-    await _start(send, status, headers, b"application/json")
+    more = REFUSAL_HEADERS.get(status, [])
+    await _start(send, status, [*headers, *more], b"application/json")
     await _body(send, json.dumps({"detail": detail}), last=True)
 
 

@@ -115,8 +115,15 @@ class Hub:
 
     # Connections
 
-    async def join(self, connection: Connection, stream: Stream) -> Subscription:
+    async def join(
+        self, connection: Connection, stream: Stream, *, is_present: bool = True
+    ) -> Subscription:
         """Let a connection in, and let it follow its own stream, whose row has just been read.
+
+        Args:
+            connection: who comes.
+            stream: what it follows.
+            is_present: whether it counts as presence, where the stream tells of that.
 
         Raises:
             TooManySockets: the user has `REALTIME_SOCKETS_PER_USER` already.
@@ -126,7 +133,11 @@ class Hub:
         # Before `enter` looks at the token once more: what ends it from then on, the hub hears.
         self.connections.add(connection)
         if not await self.sessions.enter(
-            connection, connection.user_id, connection.token_version, stream
+            connection,
+            connection.user_id,
+            connection.token_version,
+            stream,
+            is_present=is_present,
         ):
             raise TooManySockets
         return self.follow(connection, stream)
@@ -248,13 +259,16 @@ class Hub:
             while self._reads:
                 count = min(len(self._reads), READ_BATCH)
                 batch = [self._reads.popleft() for _ in range(count)]
-                await self._read_batch(batch)
+                # Who has gone in the meantime needs no answer.
+                await self._read_batch([one for one in batch if not one[1].done()])
         finally:
             self._readers -= 1
 
     async def _read_batch(
         self, batch: Sequence[tuple[streams.Request, asyncio.Future[streams.Page]]]
     ) -> None:
+        if not batch:
+            return
         try:
             pages = await in_database(streams.read, [request for request, _ in batch])
         except Exception as error:

@@ -95,9 +95,9 @@ def present(groups: Collection[str]) -> dict[str, dict[int, str]]:
 
 def _tell(feed: Feed, now: dict[int, str]) -> None:
     """Tell the subscriptions of a feed who has come and gone since the last look."""
-    before, feed.present = feed.present, now
-    if before is None:
-        return  # Nobody has been told of anybody yet.
+    if feed.in_question:
+        return  # What is told now might get lost; the tick looks again.
+    before, feed.present = feed.present or {}, now
     for user_id in before.keys() ^ now.keys():
         payload = feed.stream.presence_event((before | now)[user_id], user_id in now)
         feed.hear_signal(

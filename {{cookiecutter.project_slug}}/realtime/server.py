@@ -151,9 +151,13 @@ class WebSocketProtocol(DaphneProtocol):
             super().onPing(payload)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Hand a message on while the connection is open: Daphne's queue behind this has no bound,
-        but for what `onFrameBegin` lets through."""
-        if self.state == self.STATE_OPEN:
+        """Hand a message on while the connection is open; Daphne's queue behind this has no bound,
+        and a message may take longer than the next one needs to come."""
+        if self.state != self.STATE_OPEN:
+            return
+        if self.application_queue.qsize() > settings.REALTIME_FRAMES_BURST:
+            self.cut_off(CloseCode.TOO_MANY, "sends frames faster than they can be used")
+        else:
             super().onMessage(payload, isBinary)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
@@ -201,7 +205,7 @@ class Request(DaphneRequest):
         """Drop the connection of a client that does not read on."""
         logger.warning("%s reads an answer too slowly: dropped", self.client_addr)
         if self.channel is not None:
-            self.channel.abortConnection()
+            self.channel.transport.abortConnection()
 
     def process(self) -> Any:
         """Handle the request, or answer that its body is too large."""

@@ -93,6 +93,7 @@ class Sessions:
         stream: Stream,
         *,
         is_socket: bool = True,
+        is_present: bool = True,
     ) -> bool:
         """Write the row of a subscription, or of a socket unless the user holds as many as may be.
 
@@ -102,6 +103,7 @@ class Sessions:
             token_version: the user's, when the socket's token was checked.
             stream: what it follows.
             is_socket: whether it counts against the cap.
+            is_present: whether it counts as presence, where the stream tells of that.
 
         Returns:
             Whether there is room for it, and it has not left meanwhile; the cap is
@@ -113,7 +115,12 @@ class Sessions:
                 `REALTIME_LOCK_TIMEOUT_SECONDS`.
         """
         session = Session(
-            uuid4(), user_id, token_version, stream.group, stream.announces_presence, is_socket
+            uuid4(),
+            user_id,
+            token_version,
+            stream.group if is_present else "",
+            stream.announces_presence and is_present,
+            is_socket,
         )
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS
         arrival = Arrival(session, self.loop.create_future(), deadline)

@@ -282,6 +282,8 @@ def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dic
     """Read a page of each of these streams, after a sequence number each, by one query."""
     conditions = (models.Q(stream=pk, seq__gt=seq, seq__lte=seq + PAGE_SIZE) for pk, seq in ranges)
     text = Cast("payload", models.TextField())
+    # Many pages wait for their clients at once, and are to take no more than a few.
+    page_bytes = PAGE_BYTES // len(ranges)
     # Summed up by the database: a page of large events would be megabytes to read and throw away.
     before = models.Window(
         models.Sum(Length(text)),
@@ -294,7 +296,7 @@ def _read_ranges(stream: type[Stream], ranges: Sequence[tuple[Any, int]]) -> dic
         ._default_manager.using(router.db_for_write(stream))
         .filter(reduce(operator.or_, conditions))
         .annotate(before=before)
-        .filter(models.Q(before=None) | models.Q(before__lt=PAGE_BYTES))
+        .filter(models.Q(before=None) | models.Q(before__lt=page_bytes))
         .order_by("stream", "seq")
         .values_list("stream", "seq", text)
     )

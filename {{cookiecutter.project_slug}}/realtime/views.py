@@ -68,19 +68,27 @@ class StreamView(APIView):
         query.is_valid(raise_exception=True)
         stream = self._stream(request, name)
         access = cast(Access, request.auth)
+        may_wait = can_wait(request._request) and request.method == "GET"
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             if not can_wait(request._request):
                 raise NotAcceptable("This server has no event loop: ask the one of the sockets.")
-            wait(request._request, EventStream(access, stream, _position(request)))
+            if may_wait:
+                wait(request._request, EventStream(access, stream, _position(request)))
             return HttpResponse(
                 content_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no", **NO_STORE}
             )
         page = event_page(stream, **query.validated_data)
         seconds = query.validated_data["wait"]
-        if seconds and not page["events"] and not page["reset"] and can_wait(request._request):
+        if seconds and not page["events"] and not page["reset"] and may_wait:
             position = (query.validated_data["since"], str(stream.epoch))
             wait(request._request, LongPoll(access, stream, position, seconds=seconds))
         return Response(page, headers=NO_STORE)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer with JSON, whatever else was asked for."""
+        self.request.accepted_renderer = JSONRenderer()
+        self.request.accepted_media_type = JSONRenderer.media_type
+        return super().handle_exception(exc)
 
     def _stream(self, request: Request, name: str) -> Stream:
         consumer = consumer_of(name, cast(User, request.user))
@@ -135,19 +143,26 @@ def event_page(
         stream: its row, as it was read.
         since: the last sequence number that the client has.
         limit: how many events at most.
-        epoch: the history that it belongs to; without one it is taken to be the stream's.
+        epoch: the history that it belongs to; without one it is taken to be the stream's, and 0
+            to be the beginning, whatever has been deleted since.
     """
-    is_gone = epoch is not None and (
-        epoch != stream.epoch or not stream.trimmed <= since <= stream.head
+    # From 0 on, without a history, whatever is there will do.
+    has_position = epoch is not None or since > 0
+    is_gone = has_position and (
+        epoch not in (None, stream.epoch) or not stream.trimmed <= since <= stream.head
     )
     stored = stream.entry_model()._default_manager.using(router.db_for_write(type(stream)))
     entries = stored.filter(stream=stream.pk, seq__gt=since)
+    events = [] if is_gone else [entry.event() for entry in entries.order_by("seq")[:limit]]
+    if has_position and events and events[0]["seq"] != since + 1:
+        # What lies between has been trimmed since the row was read.
+        is_gone, events = True, []
     return {
         "epoch": stream.epoch,
         "head": stream.head,
         "trimmed": stream.trimmed,
         "reset": is_gone,
-        "events": [] if is_gone else [entry.event() for entry in entries.order_by("seq")[:limit]],
+        "events": events,
     }
 
 

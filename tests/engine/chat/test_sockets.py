@@ -46,10 +46,10 @@ async def test_who_is_kicked_while_the_socket_opens_reads_nothing(
     ada = await joined(room, access_token)
     enter = hub.sessions.enter
 
-    async def kick_meanwhile(*args):
+    async def kick_meanwhile(*args, **options):
         await in_database(membership.kick, room, user, "grace")
         await in_database(messages.send, room, user, "she is gone")
-        return await enter(*args)
+        return await enter(*args, **options)
 
     monkeypatch.setattr(hub.sessions, "enter", kick_meanwhile)
     position = {} if since is None else {"since": since, "epoch": room.epoch}

@@ -99,8 +99,14 @@ async def test_a_database_that_is_busy_leaves_nothing_half_done(
     async def fail(*args, **options):
         raise error
 
+    def fail_at_once(*args):
+        raise error
+
     with monkeypatch.context() as patched:
         patched.setattr(hub.sessions, "enter", fail)
+        await grace.send(type="realtime.subscribe", streams=[{"stream": "chat/lobby"}])
+        assert (await grace.receive())["code"] == 1011
+        patched.setattr(ChatConsumer, "get_streams", classmethod(fail_at_once))
         await grace.send(type="realtime.subscribe", streams=[{"stream": "chat/lobby"}])
         assert (await grace.receive())["code"] == "busy"
 

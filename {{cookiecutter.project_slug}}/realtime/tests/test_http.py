@@ -7,8 +7,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from realtime.close_codes import CloseCode
-from realtime.models import Connection, UserStream
-from realtime.notification import anotify_user
+from realtime.models import Connection, UserEvent, UserStream
+from realtime.notification import anotify_user, notify_user
 
 from .sockets import until
 from .test_consumers import token_for
@@ -116,6 +116,41 @@ async def test_a_long_poll_from_a_position_that_is_gone(user, access_token, hub)
         assert (page["reset"], page["head"], page["events"]) == (True, 1, [])
 
 
+async def test_what_is_not_stored_answers_no_long_poll(user, access_token, hub):
+    """It would have all who wait wake each other; it comes with the next event that is."""
+    client = Waiter(access_token, wait=20)
+    asking = asyncio.create_task(client.ask())
+    await until(lambda: Connection.objects.exists())
+
+    await anotify_user(user.pk, {"n": 1}, durable=False)
+    await anotify_user(user.pk, {"n": 2})
+
+    assert await asking == 200
+    assert [event["n"] for event in (await client.json())["events"]] == [1, 2]
+
+
+def test_a_page_does_not_skip_what_is_gone(api, user):
+    """Behind what was deleted, or ahead of what there is, is a reset, with or without an epoch."""
+    for n in range(3):
+        notify_user(user.pk, {"n": n})
+    UserStream.objects.update(trimmed=2)
+    UserEvent.objects.filter(seq__lte=2).delete()
+
+    for since, is_gone in ((0, False), (1, True), (2, False), (3, False), (4, True)):
+        page = api.get("/api/streams/realtime/", {"since": since}).json()
+        assert page["reset"] is is_gone, since
+        assert [event["seq"] for event in page["events"]] == ([3] if since in (0, 2) else [])
+
+
+async def test_a_head_request_does_not_wait(access_token, hub):
+    """There is nothing to wait for."""
+    for headers in ({}, {"accept": "text/event-stream"}):
+        client = Waiter(access_token, method="HEAD", wait=20)
+        assert await client.ask(**headers) == 200
+        await client.body()
+    assert not hub.connections
+
+
 async def test_what_there_is_not(access_token, user, hub, subtests):
     """The same answers as any other request gets."""
     for path, token, status in (
@@ -150,7 +185,7 @@ async def test_a_client_that_does_not_read_is_cut_off(user, access_token, hub, s
     settings.REALTIME_BUFFER_BYTES = 2_000
     client, _ = await events_of(access_token)
     connection = next(iter(hub.connections))
-    connection._unread = lambda: 10_000  # as Daphne's transport would say
+    connection._unread_bytes = lambda: 10_000  # as Daphne's transport would say
 
     for n in range(4):
         await anotify_user(user.pk, {"n": n, "text": "x" * 900})

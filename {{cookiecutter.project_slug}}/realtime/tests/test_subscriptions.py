@@ -142,6 +142,19 @@ async def test_what_cannot_be_read_is_answered(client, subtests):
             assert (await client.receive())["code"] == "no_streams"
 
 
+async def test_half_of_a_character_in_a_name_ends_nothing(client, subtests):
+    """A lone surrogate, which JSON can write and UTF-8 cannot: answered like any other name."""
+    for event in (
+        {"type": "realtime.subscribe", "streams": [{"stream": "\ud800"}]},
+        {"type": "realtime.unsubscribe", "streams": ["\ud800"]},
+        {"type": "x", "stream": "\ud800"},
+    ):
+        with subtests.test(type=event["type"]):
+            await client.send(**event)
+            assert (await client.receive())["stream"] == "\ud800"
+    assert await client.silent()
+
+
 async def test_a_frame_for_another_stream_names_it(client, subtests):
     """One for a stream that is not subscribed to is answered, under the name that it had."""
     for name in ("realtime", 7, None):

@@ -14,8 +14,15 @@ from .sockets import PATIENCE
 class Waiter:
     """A client whose request stays open."""
 
-    def __init__(self, token: str, path: str = "/api/streams/realtime/", **query: Any) -> None:
-        self.query, self.path, self.token = query, path, token
+    def __init__(
+        self,
+        token: str,
+        path: str = "/api/streams/realtime/",
+        *,
+        method: str = "GET",
+        **query: Any,
+    ) -> None:
+        self.query, self.path, self.token, self.method = query, path, token, method
         self.headers: dict[str, str] = {}
         self.text = ""
 
@@ -26,7 +33,7 @@ class Waiter:
             get_default_application(),
             {
                 "type": "http",
-                "method": "GET",
+                "method": self.method,
                 "path": self.path,
                 "query_string": urlencode(self.query).encode(),
                 "headers": [
@@ -42,10 +49,14 @@ class Waiter:
 
     async def json(self) -> Any:
         """Return the rest of an answer that ends."""
+        return json.loads(await self.body())
+
+    async def body(self) -> str:
+        """Return the text of an answer that ends."""
         while await self._more():
             pass
         await self.communicator.wait(PATIENCE)
-        return json.loads(self.text)
+        return self.text
 
     async def event(self) -> dict[str, Any]:
         """Return the next of the Server-Sent Events: its id, type and data."""
