@@ -111,17 +111,18 @@ class World:
         """Do something in the background."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self.look_at_end)
 
     async def quiet(self) -> None:
         """Wait until all is done that goes on in the background."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+    def look_at_end(self, task: asyncio.Task[Any]) -> None:
+        """See to it that an error of a task is noticed."""
         if not task.cancelled() and (error := task.exception()):
-            self.violated(f"a step failed: {error!r}")
+            self.violated(f"a task failed: {error!r}")
         self.changed()
 
     def note(self, what: str) -> None:

@@ -230,8 +230,9 @@ class SharedSocket(OwnSocket):
             (self.trails.get(name) or self.follow(name, name)).leave()
         await self.send(type="realtime.unsubscribe", streams=list(names))
 
-    async def rejoin(self, name: str) -> None:
-        """Subscribe again to what its user may follow again."""
+    async def rejoin(self, name: str, seconds: float = 0) -> None:
+        """Subscribe again, after some seconds, to what its user may follow again."""
+        await asyncio.sleep(seconds)
         trail = self.trails.get(name)
         if name in self.wanted and (trail is None or not trail.is_open):
             await self.subscribe(name)
@@ -253,6 +254,8 @@ class SharedSocket(OwnSocket):
                 trail.wrong("is withdrawn though its user is a member")
             elif self.world.is_member(self.user, trail.stream):
                 self.world.later(self.rejoin(trail.stream))
+        elif code == 1011 and self.world.database_was_away(since):
+            self.world.later(self.rejoin(trail.stream, self.chance.uniform(*RETRY_SECONDS)))
         else:
             trail.wrong(f"ends with {code}")
 

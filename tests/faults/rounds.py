@@ -39,6 +39,8 @@ QUIET_SECONDS = 90
 POLL_SECONDS = 0.3
 # Bytes of frames that a process may keep for those who come back.
 TAIL_BYTES = 4 * 1024 * 1024
+# What a server says of exceptions that nobody has thought of.
+UNEXPECTED = re.compile("Exception inside application|Task exception was never retrieved")
 # What a server may say of an exception: that the database was away.
 DATABASE_WAS_AWAY = re.compile(r"Operational|Interface|server closed|connection to server|terminat")
 # What runs in a server that has no connection, and what the question for it brings with it.
@@ -109,13 +111,16 @@ class Round:
         Raises:
             AssertionError: something did not hold; it says what, and what had happened.
         """
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[Any]] = []
         try:
             self.world.note(
                 f"of the unusual happens: {', '.join(sorted(self.often.keys() & UNUSUAL))}"
             )
             await self.prepare()
-            tasks += [asyncio.create_task(reader.run()) for reader in self.readers]
+            for reader in self.readers:
+                tasks.append(asyncio.create_task(reader.run()))
+                # It ends only when it is told to.
+                tasks[-1].add_done_callback(self.world.look_at_end)
             for _ in range(STEPS):
                 await self.step()
             await self.become_quiet()
@@ -586,7 +591,8 @@ class Round:
             self.world.violated(f"left after the end of all servers: {rows}")
         for daphne in self.daphnes:
             for line in daphne.log.read_text(errors="replace").splitlines():
-                if "Exception inside application" in line and not DATABASE_WAS_AWAY.search(line):
+                is_allowed = "Exception inside" in line and DATABASE_WAS_AWAY.search(line)
+                if UNEXPECTED.search(line) and not is_allowed:
                     self.world.violated(f"{daphne.name} wrote: {line}")
         self.world.check()
 
