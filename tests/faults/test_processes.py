@@ -17,7 +17,7 @@ MARGIN_SECONDS = 3
 async def test_publisher_killed(cluster: Cluster, ledger: Ledger) -> None:
     """An event whose publisher died right after the commit arrives with the next tick."""
     daphnes = await cluster.start()
-    people = await cluster.people(2)
+    people = await cluster.people(3)
     async with devices(people, daphnes) as clients:
         for person in people:
             doomed = await cluster.desk()
