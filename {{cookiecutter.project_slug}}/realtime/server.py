@@ -168,6 +168,13 @@ class WebSocketProtocol(DaphneProtocol):
             return
         super().handle_reply(message)
 
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        """Close with whatever code the application says; autobahn would raise for 1011."""
+        if code == CloseCode.SERVER_FAULT:
+            self.sendCloseFrame(code=code)
+        else:
+            super().serverClose(code)
+
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
         """Send the usual way, unless the connection is being closed: autobahn would raise."""
         if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):

@@ -233,6 +233,19 @@ def test_what_sockets_leave_behind_is_collected_in_time():
     assert math.prod(GC_THRESHOLDS) <= 70 * 10_000
 
 
+async def test_a_database_that_cannot_be_had_closes_with_1011(server, user, access_token, held):
+    """A code that autobahn itself would not send for an application."""
+    _, port = await server(REALTIME_LOCK_TIMEOUT_SECONDS=0.2)
+    url = f"ws://127.0.0.1:{port}/ws/realtime/?token={access_token}"
+
+    with held(lambda: type(user).objects.select_for_update().get(pk=user.pk)):
+        async with websockets.connect(url) as client:
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await asyncio.wait_for(client.recv(), PATIENCE * 3)
+
+    assert closed.value.rcvd.code == 1011
+
+
 async def test_prometheus_is_told_of_sockets_and_close_codes(server, connect):
     """A port of its own, on request, counts the open sockets and those that were closed here."""
     metrics = free_port()

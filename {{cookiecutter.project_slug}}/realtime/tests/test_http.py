@@ -10,7 +10,7 @@ from realtime.close_codes import CloseCode
 from realtime.models import Connection, UserEvent, UserStream
 from realtime.notification import anotify_user, notify_user
 
-from .sockets import until
+from .sockets import PATIENCE, until
 from .test_consumers import token_for
 from .waiters import Waiter, events_of
 
@@ -120,7 +120,9 @@ async def test_what_is_not_stored_answers_no_long_poll(user, access_token, hub):
     """It would have all who wait wake each other; it comes with the next event that is."""
     client = Waiter(access_token, wait=20)
     asking = asyncio.create_task(client.ask())
-    await until(lambda: Connection.objects.exists())
+    async with asyncio.timeout(PATIENCE):
+        while not any(feed.live for feed in hub.feeds.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     await anotify_user(user.pk, {"n": 1}, durable=False)
     await anotify_user(user.pk, {"n": 2})
