@@ -194,7 +194,9 @@ async def test_a_users_requests(cluster: Cluster, database: str) -> None:
         "member": [host.name, changer.name],
         "others_room": ["lobby"],
         "own_message": [message["seq"] for _, message in sent],
+        "no_wait": [0, 1],
         "own_room": ["den"],
+        "own_stream": ["realtime", "chat/den"],
         "password": [PASSWORD],
         "refresh": [leaver.refresh for leaver in leavers],
     }
@@ -222,8 +224,17 @@ async def test_a_users_requests(cluster: Cluster, database: str) -> None:
 async def test_a_strangers_requests(cluster: Cluster) -> None:
     """Without a token all is refused but to register, and every refusal is in the schema."""
     daphne = await serve(cluster)
-    texts = ("access", "guest", "member", "others_room", "own_room", "password", "refresh")
-    dictionaries = {name: [name] for name in texts} | {"own_message": [1]}
+    texts = (
+        "access",
+        "guest",
+        "member",
+        "others_room",
+        "own_room",
+        "own_stream",
+        "password",
+        "refresh",
+    )
+    dictionaries = {name: [name] for name in texts} | {"own_message": [1], "no_wait": [0]}
 
     statuses = await asyncio.to_thread(
         schemathesis, daphne, cluster.folder, dictionaries, "coverage"

@@ -46,3 +46,13 @@ class StreamPageSerializer(EventPageSerializer):
     reset = serializers.BooleanField(
         help_text="The position is gone: fetch the state, and carry on from `head`."
     )
+
+
+class ServerSentEventSerializer(serializers.Serializer):
+    """One of the Server-Sent Events, as a client takes it apart."""
+
+    id = serializers.CharField(required=False, help_text="Epoch and number: `<epoch>:<seq>`.")
+    event = serializers.CharField(required=False, help_text="`close` for the last one.")
+    data = serializers.CharField(  # type: ignore[assignment]
+        help_text="The JSON text of the event."
+    )

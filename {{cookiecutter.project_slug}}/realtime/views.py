@@ -7,10 +7,8 @@ from django.db import router
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotAcceptable, NotFound, PermissionDenied
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,22 +22,18 @@ from .close_codes import CloseCode
 from .consumers import Refused, consumer_of, position_of
 from .http import EVENT_STREAM, EventStream, LongPoll, can_wait, wait
 from .models import Stream
-from .serializers import PageQuerySerializer, StreamPageSerializer, TicketSerializer
+from .serializers import (
+    PageQuerySerializer,
+    ServerSentEventSerializer,
+    StreamPageSerializer,
+    TicketSerializer,
+)
 
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class EventStreamRenderer(JSONRenderer):
-    """Stands for Server-Sent Events where the client's `Accept` is looked at."""
-
-    media_type = EVENT_STREAM
-    format = "events"
-
-
 class StreamView(APIView):
     """A stream over HTTP, for those who may follow it."""
-
-    renderer_classes = [JSONRenderer, EventStreamRenderer]
 
     @extend_schema(
         summary="Read a stream",
@@ -49,7 +43,7 @@ class StreamView(APIView):
         ],
         responses={
             (200, "application/json"): StreamPageSerializer,
-            (200, EVENT_STREAM): OpenApiTypes.STR,
+            (200, EVENT_STREAM): ServerSentEventSerializer,
             403: OpenApiResponse(description="Not allowed to this user."),
             404: OpenApiResponse(description="There is no such stream for this user."),
             406: OpenApiResponse(description="This server has no event loop."),
@@ -69,7 +63,7 @@ class StreamView(APIView):
         stream = self._stream(request, name)
         access = cast(Access, request.auth)
         may_wait = can_wait(request._request) and request.method == "GET"
-        if isinstance(request.accepted_renderer, EventStreamRenderer):
+        if _wants_events(request):
             if not can_wait(request._request):
                 raise NotAcceptable("This server has no event loop: ask the one of the sockets.")
             if may_wait:
@@ -84,11 +78,9 @@ class StreamView(APIView):
             wait(request._request, LongPoll(access, stream, position, seconds=seconds))
         return Response(page, headers=NO_STORE)
 
-    def handle_exception(self, exc: Exception) -> Response:
-        """Answer with JSON, whatever else was asked for."""
-        self.request.accepted_renderer = JSONRenderer()
-        self.request.accepted_media_type = JSONRenderer.media_type
-        return super().handle_exception(exc)
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Answer with JSON where Server-Sent Events are asked for, but for these themselves."""
+        return super().perform_content_negotiation(request, force or _wants_events(request))
 
     def _stream(self, request: Request, name: str) -> Stream:
         consumer = consumer_of(name, cast(User, request.user))
@@ -164,6 +156,11 @@ def event_page(
         "reset": is_gone,
         "events": events,
     }
+
+
+def _wants_events(request: Request) -> bool:
+    accepted = request.headers.get("Accept", "").split(",")
+    return EVENT_STREAM in [kind.partition(";")[0].strip().lower() for kind in accepted]
 
 
 def _position(request: Request) -> tuple[int, str | None] | None:
