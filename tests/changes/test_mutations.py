@@ -311,8 +311,8 @@ MUTATIONS = [
     Mutation(
         "a socket may have any number of subscriptions",
         "realtime/consumers.py",
-        "if len(self._others) + len(names) < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET:",
-        "if len(self._others) >= 0:",
+        "followed < settings.REALTIME_SUBSCRIPTIONS_PER_SOCKET",
+        "followed >= 0",
     ),
     Mutation(
         "an event stream outlives its token",
