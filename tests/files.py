@@ -38,10 +38,10 @@ ALWAYS = {
     "backend/tests/management": "__init__.py",
     "backend/tests/management/commands": "__init__.py flush.py",
     "realtime": """
-        __init__.py admin.py apps.py bus.py checks.py close_codes.py consumers.py database.py
-        feed.py fields.py frames.py http.py hub.py metrics.py models.py notification.py origin.py
-        other_servers.py presence.py retention.py routing.py serializers.py server.py sessions.py
-        streams.py tickets.py urls.py views.py
+        __init__.py admin.py apps.py bus.py checks.py close_codes.py connection.py consumers.py
+        database.py feed.py fields.py frames.py http.py hub.py metrics.py models.py notification.py
+        origin.py other_servers.py presence.py retention.py routing.py serializers.py server.py
+        sessions.py streams.py tickets.py urls.py views.py
     """,
     "realtime/management": "__init__.py",
     "realtime/management/commands": """

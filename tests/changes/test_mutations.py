@@ -321,10 +321,10 @@ MUTATIONS = [
         "loop.call_later(max(3600.0, left), self.end, CloseCode.NOT_AUTHENTICATED)",
     ),
     Mutation(
-        "over HTTP everyone may read everything",
+        "over HTTP strangers are told of every stream",
         "realtime/views.py",
-        "if isinstance(stream, Refused):",
-        "if not isinstance(stream, (Stream, Refused)):",
+        "if refused.code is CloseCode.NOT_ALLOWED:",
+        "if refused.code:",
     ),
     Mutation(
         "a ticket opens more than one socket",

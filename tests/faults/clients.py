@@ -13,13 +13,27 @@ from urllib.parse import urlencode
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from .events import EventSource, RefusedAnswer
+from .events import Event, EventSource, RefusedAnswer
 
 # What these close codes call for: a connection is pointless until something else changes.
 FINAL_CODES = {4400, 4401, 4403, 4404}
 # Seconds between two attempts: short, so that the server's part of a recovery is what is measured.
 RETRY_SECONDS = (0.05, 0.4)
 OPEN_TIMEOUT_SECONDS = 30
+
+
+def connect(url: str, **options: Any) -> websockets.connect:
+    """Open a socket that sends no pings and holds one frame, so that the server feels who reads."""
+    return websockets.connect(
+        url,
+        compression=None,
+        ping_interval=None,
+        proxy=None,
+        open_timeout=OPEN_TIMEOUT_SECONDS,
+        close_timeout=1,
+        max_queue=1,
+        **options,
+    )
 
 
 class Person(NamedTuple):
@@ -125,15 +139,7 @@ class Client:
             "type": "realtime.subscribe",
             "streams": [{"stream": self.stream, **position}],
         }
-        async with websockets.connect(
-            f"{server}{self.path}?{query}",
-            compression=None,
-            ping_interval=None,
-            proxy=None,
-            open_timeout=OPEN_TIMEOUT_SECONDS,
-            close_timeout=1,
-            max_queue=1,
-        ) as connection:
+        async with connect(f"{server}{self.path}?{query}") as connection:
             self.connection = connection
             self.connections += 1
             try:
@@ -157,29 +163,19 @@ class Client:
             async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
                 source = await EventSource.open(server, name, self.person.token, position)
         except RefusedAnswer as refused:
-            # What a socket would be closed with; a fault of the server is 1011 there.
-            self.codes.append(1011 if refused.status >= 500 else 4000 + refused.status)
+            self.codes.append(refused.code)
             self._announce()
             return
         self.connection = source
         self.connections += 1
-        # What a connection that breaks would have been closed with.
-        code = 1006
         try:
-            events = aiter(source)
-            while True:
-                await self.reads.wait()
-                event = await anext(events)
-                if event.kind == "close":
-                    code = event.data["code"]
-                    continue
-                self._take(event.data)
-                assert event.id == (f"{self.epoch}:{self.seq}" if "seq" in event.data else "")
-        except (OSError, EOFError, StopAsyncIteration):
-            self.codes.append(code)
+            self.codes.append(await source.read(self.reads, self._take_event))
         finally:
-            source.transport.abort()
             self._announce()
+
+    def _take_event(self, event: Event) -> None:
+        self._take(event.data)
+        assert event.id == (f"{self.epoch}:{self.seq}" if "seq" in event.data else "")
 
     def _take(self, frame: dict[str, Any]) -> None:
         seq = frame.get("seq")

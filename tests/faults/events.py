@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,7 +15,8 @@ class RefusedAnswer(Exception):
 
     def __init__(self, status: int) -> None:
         super().__init__(f"answered with {status}")
-        self.status = status
+        #: What a socket would be closed with; a fault of the server is 1011 there.
+        self.code = 1011 if status >= 500 else 4000 + status
 
 
 class Event(NamedTuple):
@@ -91,6 +92,26 @@ class EventSource:
                 if fields["data"]:
                     yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
                 fields = {"id": "", "event": "message", "data": ""}
+
+    async def read(self, reads: asyncio.Event, take: Callable[[Event], None]) -> int:
+        """Take events until the end, each when `reads` is set; return the close code.
+
+        A connection that breaks has 1006, as a socket would have.
+        """
+        code = 1006
+        try:
+            events = aiter(self)
+            while True:
+                await reads.wait()
+                event = await anext(events)
+                if event.kind == "close":
+                    code = event.data["code"]
+                else:
+                    take(event)
+        except (OSError, EOFError, StopAsyncIteration):
+            return code
+        finally:
+            self.transport.abort()
 
     async def close(self) -> None:
         """Close the connection, as a page does that goes away."""

@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -13,10 +14,10 @@ from urllib.parse import urlencode, urlsplit
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from .events import EventSource, RefusedAnswer
+from .clients import OPEN_TIMEOUT_SECONDS, connect
+from .events import Event, EventSource, RefusedAnswer
 from .model import END_SECONDS, Access, Position, Trail, World
 
-OPEN_TIMEOUT_SECONDS = 30
 RETRY_SECONDS = (0.05, 0.5)
 # Bytes: small, so that a client that does not read is soon felt by the server, whose own buffer in
 # the system grows with the size of a segment.
@@ -26,7 +27,7 @@ SEGMENT = 1200
 UNDUE_CODES = {4400, 4404, 4413}
 
 
-class Reader:
+class Reader(ABC):
     """A device of a user's, which stays connected and resumes from where it was."""
 
     form = ""
@@ -99,9 +100,9 @@ class Reader:
         # It may be never.
         await self.world.until(lambda: self.world.is_member(self.user, room), None, "a member")
 
+    @abstractmethod
     async def connect(self, server: str) -> int:
-        """Connect, read until the end, and give the close code."""
-        raise NotImplementedError
+        """Connect, read until the end, and return the close code."""
 
     def streams(self) -> list[Trail]:
         """Give what it follows, as far as its user may."""
@@ -277,26 +278,17 @@ class EventReader(Reader):
                     server, self.stream, self.access.token, position, sock=sock
                 )
         except RefusedAnswer as refused:
-            return 1011 if refused.status >= 500 else 4000 + refused.status
+            return refused.code
         self.connection = source
-        code = 1006
-        try:
-            events = aiter(source)
-            while True:
-                await self.reads.wait()
-                event = await anext(events)
-                if event.kind == "close":
-                    code = event.data["code"]
-                    continue
-                expected = "seq" in event.data
-                self.take(event.data)
-                position = self.trail.position
-                if event.id != (f"{position.epoch}:{position.seq}" if expected else ""):
-                    self.trail.wrong(f"gets the id {event.id} at {position}")
-        except (OSError, EOFError, StopAsyncIteration):
-            return code
-        finally:
-            source.transport.abort()
+        return await source.read(self.reads, self.take_event)
+
+    def take_event(self, event: Event) -> None:
+        """Take one event, whose id is the position that it leads to."""
+        expected = "seq" in event.data
+        self.take(event.data)
+        position = self.trail.position
+        if event.id != (f"{position.epoch}:{position.seq}" if expected else ""):
+            self.trail.wrong(f"gets the id {event.id} at {position}")
 
 
 @contextlib.asynccontextmanager
@@ -307,16 +299,7 @@ async def socket_to(
     assert reader.access is not None
     position = {} if asked is None else {"since": asked.seq, "epoch": asked.epoch}
     query = urlencode({"token": reader.access.token, **position})
-    async with websockets.connect(
-        f"{server}{path}?{query}",
-        sock=await narrow_socket(server),
-        compression=None,
-        ping_interval=None,
-        proxy=None,
-        open_timeout=OPEN_TIMEOUT_SECONDS,
-        close_timeout=1,
-        max_queue=1,
-    ) as connection:
+    async with connect(f"{server}{path}?{query}", sock=await narrow_socket(server)) as connection:
         reader.connection = connection
         yield connection
 

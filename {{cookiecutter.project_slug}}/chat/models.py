@@ -52,8 +52,6 @@ class Room(Stream):
     role: str | None
     unread: int
 
-    announces_presence = True
-
     def __str__(self) -> str:
         return self.name
 

@@ -40,12 +40,6 @@ def problems(stream: type[Stream]) -> Iterator[tuple[str, str, str]]:
             "Let both inherit from an abstract model, or use that stream itself.",
         )
         return
-    if stream.announces_presence and stream.presence_event is Stream.presence_event:
-        yield (
-            "E002",
-            f"{name} announces presence, but does not say how.",
-            "Define presence_event.",
-        )
     relations: dict[str, Any] = {field.name: field for field in stream._meta.related_objects}
     relation = relations.get("entries")
     if (
@@ -56,7 +50,7 @@ def problems(stream: type[Stream]) -> Iterator[tuple[str, str, str]]:
         or relation.field.target_field is not stream._meta.pk
     ):
         yield (
-            "E003",
+            "E002",
             f"{name} has no entries.",
             "Define an Entry with the field stream = models.ForeignKey("
             f'{name}, on_delete=models.CASCADE, related_name="entries").',
@@ -64,7 +58,7 @@ def problems(stream: type[Stream]) -> Iterator[tuple[str, str, str]]:
         return
     if entry._meta.parents:
         yield (
-            "E004",
+            "E003",
             f"{entry.__name__} inherits from a model that has a table: its rows cannot be written "
             "many at a time.",
             "Let both inherit from an abstract Entry.",
@@ -76,7 +70,7 @@ def problems(stream: type[Stream]) -> Iterator[tuple[str, str, str]]:
         for constraint in entry._meta.constraints
     ):
         yield (
-            "E005",
+            "E004",
             f"{entry.__name__} lets two entries have the same number.",
             "Let its Meta inherit from Entry.Meta, and add to Entry.Meta.constraints.",
         )

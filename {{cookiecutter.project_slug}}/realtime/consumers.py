@@ -3,9 +3,7 @@
 import asyncio
 import json
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -23,9 +21,10 @@ from accounts.tokens import Access, InvalidToken, authenticate
 
 from . import tickets
 from .close_codes import CloseCode
+from .connection import BufferedConnection, Receive, Scope, Send
 from .database import in_database
 from .feed import Subscription
-from .frames import Frame, check_payload, encode
+from .frames import Frame, check_payload, encode, ready_frame
 from .hub import Hub, TooManySockets
 from .models import Stream, UserStream
 from .streams import StreamBusy
@@ -38,12 +37,7 @@ MAX_BAD_FRAMES = 10
 URLCONF = "realtime.routing"
 # Characters of a stream's name.
 LONGEST_NAME = 255
-# Seconds between two looks at how much of a replay the client has read.
-DRAIN_POLL_SECONDS = 0.02
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -86,21 +80,26 @@ class StreamConsumer:
     def get_stream(self) -> Stream:
         """Read the stream that is asked for; runs on a database thread.
 
+        A subclass overrides this or `get_streams`; each does it by the other.
+
         Raises:
             Refused: with 4403 or 4404, if there is nothing here for this user.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs get_stream or get_streams")
+        [stream] = self.get_streams([self])
+        if isinstance(stream, Refused):
+            raise stream
+        return stream
 
     @classmethod
     def get_streams(cls, consumers: Sequence[Self]) -> Sequence[Stream | Refused]:
-        """Read the streams of up to 100 consumers of one user; runs on a database thread.
+        """Read the streams of many consumers of one user; runs on a database thread.
 
         A subclass that can do it with one query for all overrides this in place of `get_stream`.
 
         Returns:
             For each consumer, in this order, the stream, or why there is none for this user.
         """
-        return [consumer._get_stream() for consumer in consumers]
+        return [consumer._stream_or_refusal() for consumer in consumers]
 
     async def receive_event(self, event: dict[str, Any]) -> None:
         """Use a client's frame whose type is not the protocol's own.
@@ -129,10 +128,17 @@ class StreamConsumer:
 
     @classmethod
     def as_asgi(cls) -> Any:
-        """Return the ASGI application of sockets of the stream's own."""
+        """Return the ASGI application of sockets of the stream's own.
+
+        Raises:
+            TypeError: the class says nowhere which stream it is.
+        """
+        inherited = (StreamConsumer.get_stream, StreamConsumer.get_streams.__func__)  # type: ignore[attr-defined]
+        if (cls.get_stream, cls.get_streams.__func__) == inherited:  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__} needs get_stream, or get_streams: which stream is it?")
         return Socket.as_asgi(stream_consumer=cls)
 
-    def _get_stream(self) -> Stream | Refused:
+    def _stream_or_refusal(self) -> Stream | Refused:
         try:
             return self.get_stream()
         except Refused as refused:
@@ -151,7 +157,7 @@ class RealtimeConsumer(StreamConsumer):
         return stream
 
 
-class Socket(AsyncWebsocketConsumer):
+class Socket(BufferedConnection, AsyncWebsocketConsumer):
     """One connection: the stream of its path, and subscriptions to others.
 
     It takes nothing from the channel layer itself: the hub does, once for all sockets.
@@ -161,7 +167,7 @@ class Socket(AsyncWebsocketConsumer):
     user: User
 
     def __init__(self, stream_consumer: type[StreamConsumer]) -> None:
-        super().__init__()
+        AsyncWebsocketConsumer.__init__(self)
         self.stream_consumer = stream_consumer
 
     # The life of a connection
@@ -172,16 +178,13 @@ class Socket(AsyncWebsocketConsumer):
         self.scope = scope
         self.base_send = send
         self.token_version = 0
-        self._direct = scope.get("extensions", {}).get("realtime.direct")
-        self._queue: deque[Frame] = deque()
-        self._queued_bytes = 0
+        BufferedConnection.__init__(self, scope.get("extensions", {}).get("realtime.direct"))
         self._writer: asyncio.Task[None] | None = None
-        self._close_code: CloseCode | None = None
         self._bad_frames = 0
         self._hub: Hub | None = None
         self._own: StreamConsumer | None = None
         self._others: dict[str, StreamConsumer] = {}
-        self._expires_at: datetime | None = None
+        self._expires_at = timezone.now()
         self._expiry: asyncio.TimerHandle | None = None
         try:
             while True:
@@ -252,32 +255,21 @@ class Socket(AsyncWebsocketConsumer):
 
     def write(self, frames: Sequence[Frame], wire: bytes) -> None:
         """Send frames: at once where the server offers it, else through a queue and one task."""
-        if self._close_code is not None:
-            return
-        if not self._queue and self._direct is not None and self._direct.write_frames(wire):
-            return
-        if self._queued_bytes + len(wire) > settings.REALTIME_BUFFER_BYTES and self._queue:
-            self._queue.clear()
-            self.end(CloseCode.READS_TOO_SLOWLY)
-            return
-        self._queue.extend(frames)
-        self._queued_bytes += len(wire)
-        self._ensure_writer()
+        is_free = self.code is None and not self._queue and self._direct is not None
+        if not is_free or not self._direct.write_frames(wire):
+            super().write(frames, wire)
 
     def subscribed(self, subscription: Subscription) -> None:
         """Send the frame from which a stream begins."""
-        position = {"epoch": subscription.epoch, "seq": subscription.seq}
+        epoch, seq, present = subscription.epoch, subscription.seq, subscription.feed.present
         if subscription.name is None:
-            self._send_frame(
-                type="realtime.ready",
-                **position,
-                expires_at=self._expires_at,
-                now=timezone.now(),
-            )
+            frame = ready_frame(epoch, seq, self._expires_at)
+            self.write([frame], frame.wire)
             return
-        present = subscription.feed.present
         names = {} if present is None else {"present": sorted(present.values())}
-        self._send_frame(type="realtime.subscribed", stream=subscription.name, **position, **names)
+        self._send_frame(
+            type="realtime.subscribed", stream=subscription.name, epoch=epoch, seq=seq, **names
+        )
 
     def unsubscribed(self, subscription: Subscription, code: CloseCode) -> None:
         """Send why a subscription has ended; where it is that of the path, the socket closes."""
@@ -287,29 +279,13 @@ class Socket(AsyncWebsocketConsumer):
         self._drop(subscription.name)
         self._send_unsubscribed(subscription.name, code)
 
-    def end(self, code: CloseCode) -> None:
-        """Close with a code once everything that is queued has been sent."""
-        if self._close_code is None:
-            self._close_code = code
-            self._ensure_writer()
-
-    async def drained(self) -> None:
-        """Wait until at most half of what the client may leave unread is buffered."""
-        half = settings.REALTIME_BUFFER_BYTES // 2
-        # Polled: neither Twisted nor other servers tell when a client has read.
-        while self._buffered_bytes() > half and self._close_code is None:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
-
     # Below: how it is done
 
     def _open(self, query: dict[str, list[str]]) -> tuple[Access, StreamConsumer, Stream]:
         access = self._authenticate(query)
         self.user, self.token_version = access.user, access.user.token_version
         own = self.stream_consumer(self.user, self.scope.get("url_route", {}).get("kwargs", {}))
-        [stream] = self.stream_consumer.get_streams([own])
-        if isinstance(stream, Refused):
-            raise stream
-        return access, own, stream
+        return access, own, own.get_stream()
 
     def _authenticate(self, query: dict[str, list[str]]) -> Access:
         if "ticket" in query:
@@ -330,7 +306,8 @@ class Socket(AsyncWebsocketConsumer):
     def _read_frame(self, text: str | None) -> dict[str, Any]:
         if text is None:
             raise BadFrame("not_text", "frames are text: one JSON object each")
-        if len(text) > settings.REALTIME_MAX_FRAME_BYTES:
+        most = settings.REALTIME_MAX_FRAME_BYTES
+        if len(text) > most or len(text.encode()) > most:
             self.end(CloseCode.FRAME_TOO_LARGE)
             return {}
         try:
@@ -342,7 +319,7 @@ class Socket(AsyncWebsocketConsumer):
         return event
 
     async def _use(self, event: dict[str, Any]) -> None:
-        if self._own is None or self._close_code is not None:
+        if self._own is None or self.code is not None:
             return  # It is being closed.
         match event["type"]:
             case "realtime.ping":
@@ -458,11 +435,7 @@ class Socket(AsyncWebsocketConsumer):
             frame = Frame(json.dumps(payload))
         self.write([frame], frame.wire)
 
-    def _buffered_bytes(self) -> int:
-        direct = self._direct.buffered_bytes() if self._direct is not None else 0
-        return self._queued_bytes + direct
-
-    def _ensure_writer(self) -> None:
+    def _wake(self, frames: Sequence[Frame]) -> None:
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_queue())
 
@@ -473,8 +446,8 @@ class Socket(AsyncWebsocketConsumer):
             await self.send(text_data=frame.text)
         self._queued_bytes = 0
         self._writer = None
-        if self._close_code is not None:
-            await self.close(code=int(self._close_code))
+        if self.code is not None:
+            await self.close(code=int(self.code))
 
     def _clean_up(self) -> None:
         if self._writer is not None:

@@ -23,6 +23,7 @@ from django.conf import settings
 
 from .bus import Hint, Signal
 from .close_codes import CloseCode
+from .connection import Connection
 from .frames import Frame, Tail, join, reset_frame
 from .models import Stream
 from .streams import Page, Position
@@ -33,28 +34,6 @@ FLUSH_BYTES = 64 * 1024
 PACE_SECONDS = 1.0
 # Signals that wait for a check of who may have them; they are worthless soon.
 HELD_SIGNALS = 100
-
-
-class Connection(Protocol):
-    """What this process needs of a connection."""
-
-    user_id: int
-    token_version: int
-
-    def write(self, frames: Sequence[Frame], wire: bytes) -> None:
-        """Send frames now or queue them; `wire` holds the same frames, joined and encoded."""
-
-    def end(self, code: CloseCode) -> None:
-        """Close the connection soon."""
-
-    def subscribed(self, subscription: "Subscription") -> None:
-        """Tell the client that a subscription begins; its events follow."""
-
-    def unsubscribed(self, subscription: "Subscription", code: CloseCode) -> None:
-        """Tell the client that a subscription has ended, and why."""
-
-    async def drained(self) -> None:
-        """Wait until at most half of what the client may leave unread is buffered."""
 
 
 class Host(Protocol):

@@ -4,10 +4,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
 
 # The largest integer that JavaScript, and whoever reads JSON as it does, holds exactly.
 LARGEST_INTEGER = 2**53 - 1
@@ -98,6 +100,13 @@ def text_frame(data: bytes) -> bytes:
 def join(frames: Sequence[Frame]) -> bytes:
     """Return the bytes of frames that leave together."""
     return frames[0].wire if len(frames) == 1 else b"".join(frame.wire for frame in frames)
+
+
+def ready_frame(epoch: str, seq: int, expires_at: datetime) -> Frame:
+    """Return the first frame of a connection: from where it continues, and until when."""
+    position = {"epoch": epoch, "seq": seq}
+    times = {"expires_at": expires_at, "now": timezone.now()}
+    return Frame(encode({"type": "realtime.ready", **position, **times}))
 
 
 def reset_frame(epoch: str, seq: int) -> Frame:

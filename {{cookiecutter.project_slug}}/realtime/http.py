@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections import deque
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,8 +20,9 @@ from django.utils import timezone
 from accounts.tokens import Access, InvalidToken
 
 from .close_codes import CloseCode
+from .connection import BufferedConnection, Receive, Scope, Send
 from .feed import Subscription
-from .frames import Frame, encode
+from .frames import Frame, encode, ready_frame
 from .hub import Hub, TooManySockets
 from .models import Stream
 
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Where the view leaves what the answer goes on with: a key of the ASGI scope.
 WAITING = "realtime.waiting"
-# Seconds between two looks at how much the client has read.
-DRAIN_POLL_SECONDS = 0.02
 EVENT_STREAM = "text/event-stream"
 # What the answer is where it ends before it has begun.
 STATUSES = {
@@ -46,9 +45,6 @@ REFUSAL_HEADERS = {
     503: [(b"Retry-After", b"1")],
 }
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 # A sequence number and the epoch that it belongs to, if known.
 Position = tuple[int, str | None]
 
@@ -63,8 +59,8 @@ def wait(request: HttpRequest, waiting: "Waiting") -> None:
     request.scope[WAITING] = waiting  # type: ignore[attr-defined]
 
 
-class Waiting:
-    """A client that waits for events over HTTP: a connection as the hub knows it."""
+class Waiting(BufferedConnection):
+    """A client that waits for events over HTTP."""
 
     #: Whether it counts as presence, where the stream tells of that.
     is_present = True
@@ -77,60 +73,23 @@ class Waiting:
             stream: its row, as it was read.
             position: from where to continue, None for what is new.
         """
+        super().__init__()
         self.user_id = access.user.pk
         self.token_version = access.user.token_version
         self._access = access
         self._stream = stream
         self._position = position
-        self._frames: deque[Frame] = deque()
-        self._bytes = 0
-        self._code: CloseCode | None = None
         self._news = asyncio.Event()
-        self._direct: Any = None
-
-    # What the hub needs of a connection
-
-    def write(self, frames: Sequence[Frame], wire: bytes) -> None:
-        """Queue frames; a client that leaves too many unread is cut off."""
-        if self._code is not None:
-            return
-        if self._buffered() + len(wire) > settings.REALTIME_BUFFER_BYTES and self._frames:
-            self._frames.clear()
-            self.end(CloseCode.READS_TOO_SLOWLY)
-            return
-        self._frames.extend(frames)
-        self._bytes += len(wire)
-        self._wake(frames)
-
-    def end(self, code: CloseCode) -> None:
-        """End the answer behind what is queued."""
-        if self._code is None:
-            self._code = code
-            self._news.set()
 
     def subscribed(self, subscription: Subscription) -> None:
-        """Queue the frame from which the stream begins."""
+        """Tell the client that the stream begins, if it is told."""
 
     def unsubscribed(self, subscription: Subscription, code: CloseCode) -> None:
         """End with the only subscription."""
         self.end(code)
 
-    async def drained(self) -> None:
-        """Wait until at most half of what the client may leave unread is buffered."""
-        half = settings.REALTIME_BUFFER_BYTES // 2
-        while self._buffered() > half and self._code is None:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
-
     def _wake(self, frames: Sequence[Frame]) -> None:
         self._news.set()
-
-    def _buffered(self) -> int:
-        return self._bytes + self._unread_bytes()
-
-    def _unread_bytes(self) -> int:
-        return self._direct.buffered_bytes() if self._direct is not None else 0
-
-    # The answer
 
     async def answer(self, headers: list[tuple[bytes, bytes]], scope: Scope, send: Send) -> None:
         """Follow the stream until the answer is complete, or the client has gone."""
@@ -166,13 +125,14 @@ class Waiting:
             hub.leave(self)
 
     async def _refuse(self, headers: list[tuple[bytes, bytes]], send: Send) -> None:
-        assert self._code is not None
-        await _refuse(send, headers, STATUSES.get(self._code, 503), self._code.reason)
+        assert self.code is not None
+        await _refuse(send, headers, STATUSES.get(self.code, 503), self.code.reason)
 
+    @abstractmethod
     async def _go_on(
         self, subscription: Subscription, headers: list[tuple[bytes, bytes]], send: Send
     ) -> None:
-        raise NotImplementedError
+        """Answer with what the subscription brings."""
 
     async def _wait(self, seconds: float) -> None:
         """Wait until there is something to send, or so many seconds have passed."""
@@ -182,11 +142,11 @@ class Waiting:
 
     def _take(self) -> list[Frame]:
         """Return the frames that are queued."""
-        if self._code is None:
+        if self.code is None:
             self._news.clear()
-        frames = list(self._frames)
-        self._frames.clear()
-        self._bytes = 0
+        frames = list(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
         return frames
 
 
@@ -202,7 +162,7 @@ class LongPoll(Waiting):
 
     def _wake(self, frames: Sequence[Frame]) -> None:
         # What is not stored is no reason to answer, but comes with the next.
-        if any(_moves(frame) for frame in frames):
+        if self.code is not None or any(_moves(frame) for frame in frames):
             self._news.set()
 
     async def _go_on(
@@ -211,7 +171,7 @@ class LongPoll(Waiting):
         subscription.start()
         await self._wait(self._seconds)
         events = [json.loads(frame.text) for frame in self._take()]
-        if self._code is not None and not events:
+        if self.code is not None and not events:
             await self._refuse(headers, send)
             return
         resets = [n for n, event in enumerate(events) if event.get("type") == "realtime.reset"]
@@ -232,15 +192,7 @@ class EventStream(Waiting):
 
     def subscribed(self, subscription: Subscription) -> None:
         """Queue the frame from which the stream begins."""
-        self._subscription = subscription
-        payload = {
-            "type": "realtime.ready",
-            "epoch": subscription.epoch,
-            "seq": subscription.seq,
-            "expires_at": self._access.expires_at,
-            "now": timezone.now(),
-        }
-        frame = Frame(encode(payload))
+        frame = ready_frame(subscription.epoch, subscription.seq, self._access.expires_at)
         self.write([frame], frame.wire)
 
     async def _go_on(
@@ -263,22 +215,17 @@ class EventStream(Waiting):
                         epoch, seq = event["epoch"], event["seq"]
                 lines.append("" if seq is None else f"id: {epoch}:{seq}\n")
                 lines.append(f"data: {frame.text}\n\n")
-            if self._code is CloseCode.READS_TOO_SLOWLY and self._direct is not None:
+            if self.code is CloseCode.READS_TOO_SLOWLY and self._direct is not None:
                 self._direct.cut_off()
                 return
-            if self._code is not None:
-                close = {"code": int(self._code), "detail": self._code.reason}
+            if self.code is not None:
+                close = {"code": int(self.code), "detail": self.code.reason}
                 lines.append(f"event: close\ndata: {json.dumps(close)}\n\n")
-            await _body(send, "".join(lines) or ":\n\n", last=self._code is not None)
-            if self._code is not None:
+            await _body(send, "".join(lines) or ":\n\n", last=self.code is not None)
+            if self.code is not None:
                 return
-            await self._sent()
-
-    async def _sent(self) -> None:
-        """Wait until the client has read enough of what was sent; the rest waits here."""
-        half = settings.REALTIME_BUFFER_BYTES // 2
-        while self._unread_bytes() > half and self._code is None:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
+            # What is news until the client has read on waits here, within the bound.
+            await self._at_most_half(self._held)
 
 
 class WaitingAnswers:

@@ -19,8 +19,9 @@ from django.contrib.auth import get_user_model
 from . import streams
 from .bus import EVERYONE, SEND_TIMEOUT_SECONDS, AnyMessage, Receiver, layer_is_local, publisher
 from .close_codes import CloseCode
+from .connection import Connection
 from .database import in_database
-from .feed import Connection, Feed, Subscription
+from .feed import Feed, Subscription
 from .frames import Tail
 from .models import Stream
 from .presence import Presence
@@ -180,7 +181,7 @@ class Hub:
             InvalidToken: the user's access has ended since the token was checked.
             StreamBusy: the user's row was locked for too long.
         """
-        telling = [one for one in subscriptions if one.feed.stream.announces_presence]
+        telling = [one for one in subscriptions if one.feed.stream.tells_presence()]
         arrivals = (
             self.sessions.enter(
                 one,

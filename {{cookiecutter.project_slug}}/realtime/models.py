@@ -32,9 +32,6 @@ class Stream(models.Model):
 
     objects = PrimaryManager()
 
-    # Whether followers are told, by `presence_event`, who else follows the stream.
-    announces_presence = False
-
     class Meta:
         abstract = True
 
@@ -71,16 +68,21 @@ class Stream(models.Model):
         """Return whether `without_access` has to be asked."""
         return cls.without_access.__func__ is not Stream.without_access.__func__  # type: ignore[attr-defined]
 
-    def presence_event(self, username: str, online: bool) -> dict[str, Any]:
+    def presence_event(self, username: str, online: bool) -> dict[str, Any] | None:
         """Return the event that tells followers that a user has come, or gone.
 
-        A subclass with `announces_presence` says what it looks like.
+        A subclass that defines this tells of presence; the others pay nothing for it.
 
         Args:
             username: whose first subscription has begun, or whose last one has ended.
             online: whether there is one now.
         """
-        raise NotImplementedError
+        return None
+
+    @classmethod
+    def tells_presence(cls) -> bool:
+        """Return whether followers are told who else follows."""
+        return cls.presence_event is not Stream.presence_event
 
     @classmethod
     def entry_model(cls) -> Any:

@@ -4,11 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .connection import Receive, Scope, Send
 from .hub import Hub
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -45,7 +45,7 @@ class Presence:
         Returns:
             What can be awaited, and need not be, until it is done.
         """
-        telling = {feed for feed in feeds if feed.stream.announces_presence}
+        telling = {feed for feed in feeds if feed.stream.tells_presence()}
         if not telling:
             return _nothing()
         self._feeds |= telling
@@ -100,6 +100,8 @@ def _tell(feed: Feed, now: dict[int, str]) -> None:
     before, feed.present = feed.present or {}, now
     for user_id in before.keys() ^ now.keys():
         payload = feed.stream.presence_event((before | now)[user_id], user_id in now)
+        if payload is None:
+            continue
         feed.hear_signal(
             {
                 "type": "realtime.signal",

@@ -119,7 +119,7 @@ class Sessions:
             user_id,
             token_version,
             stream.group if is_present else "",
-            stream.announces_presence and is_present,
+            stream.tells_presence() and is_present,
             is_socket,
         )
         deadline = self.loop.time() + settings.REALTIME_LOCK_TIMEOUT_SECONDS

@@ -86,11 +86,12 @@ class StreamView(APIView):
         consumer = consumer_of(name, cast(User, request.user))
         if consumer is None:
             raise NotFound("There is no such stream.")
-        [stream] = consumer.get_streams([consumer])
-        if isinstance(stream, Refused):
-            allowed = stream.code is not CloseCode.NOT_ALLOWED
-            raise NotFound("There is no such stream.") if allowed else PermissionDenied
-        return stream
+        try:
+            return consumer.get_stream()
+        except Refused as refused:
+            if refused.code is CloseCode.NOT_ALLOWED:
+                raise PermissionDenied from None
+            raise NotFound("There is no such stream.") from None
 
 
 class EventsView(StreamView):

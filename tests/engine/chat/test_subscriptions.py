@@ -21,15 +21,6 @@ ROOMS = 100
 
 
 @pytest.fixture
-async def grace(hub, other_token):
-    """Grace's socket on `/ws/realtime/`."""
-    client = Client(token=other_token)
-    await client.ready()
-    yield client
-    await client.disconnect()
-
-
-@pytest.fixture
 def rooms(user, other_user):
     """A hundred rooms with grace in them, and two messages in each."""
     rooms = [membership.create_room(user, f"Room {number}") for number in range(ROOMS)]

@@ -8,7 +8,7 @@ from accounts import tokens
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from realtime.bus import EVERYONE, Revoke
-from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer, Socket
+from realtime.consumers import MAX_BAD_FRAMES, RealtimeConsumer, Socket, StreamConsumer
 from realtime.models import UserStream
 from realtime.notification import anotify_user
 from realtime.tests.sockets import PATIENCE, Client
@@ -114,10 +114,10 @@ async def test_a_reader_that_is_too_slow_is_closed(access_token, user, hub, sett
     )
     await client.ready()
     async with asyncio.timeout(PATIENCE):
-        while not stopped or stopped[0]._close_code is None:
+        while not stopped or stopped[0].code is None:
             await anotify_user(user.pk, {"x": "y" * 600})
 
-    assert stopped[0]._close_code == 4408
+    assert stopped[0].code == 4408
     await client.disconnect()
 
 
@@ -201,6 +201,17 @@ async def test_a_frame_over_the_limit_closes_with_4413(access_token, hub, settin
     assert await client.close_code() == 4413
 
 
+async def test_the_limit_of_a_frame_counts_bytes(access_token, hub, settings):
+    """As that of the project's own server does, whatever the characters."""
+    settings.REALTIME_MAX_FRAME_BYTES = 100
+    client = Client(token=access_token)
+    await client.ready()
+
+    await client.communicator.send_to(text_data=json.dumps({"type": "ü" * 60}, ensure_ascii=False))
+
+    assert await client.close_code() == 4413
+
+
 async def test_a_user_whose_row_is_held(user, access_token, hub, settings, held, caplog):
     """The client is told to come back, and the log has a line and no traceback."""
     settings.REALTIME_LOCK_TIMEOUT_SECONDS = 0.1
@@ -211,3 +222,19 @@ async def test_a_user_whose_row_is_held(user, access_token, hub, settings, held,
     assert "Traceback" not in caplog.text
     assert not hub.connections
     await client.disconnect()
+
+
+def test_a_consumer_that_names_no_stream_serves_no_route():
+    """The start says so, and not the first client."""
+
+    class Forgotten(StreamConsumer):
+        pass
+
+    class Batched(StreamConsumer):
+        @classmethod
+        def get_streams(cls, consumers):
+            return []
+
+    with pytest.raises(TypeError, match="Forgotten needs get_stream"):
+        Forgotten.as_asgi()
+    assert Batched.as_asgi()

@@ -4,15 +4,14 @@ import pytest
 from realtime.models import UserStream
 from realtime.tests import test_recheck as own
 
-# Fixtures of the project's own tests.
-client = own.client
+# A fixture of the project's own tests.
 without_access = own.without_access
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def test_a_recheck_that_fails_is_repeated(
-    no_tick, hub, client, user, without_access, monkeypatch
+    no_tick, hub, ada, user, without_access, monkeypatch
 ):
     """A database that does not answer at first delays the check, but does not drop it."""
     monkeypatch.setattr("realtime.hub.RETRY_SECONDS", 0)
@@ -29,4 +28,4 @@ async def test_a_recheck_that_fails_is_repeated(
     # Not through the layer, which this process may not have joined yet.
     hub.hear([{"type": "realtime.recheck", "group": UserStream(pk=user.pk).group}])
 
-    assert await client.close_code() == 4403
+    assert await ada.close_code() == 4403

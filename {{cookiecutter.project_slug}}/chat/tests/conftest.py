@@ -5,7 +5,8 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from chat import membership
-from realtime.tests.conftest import quick_tick  # noqa: F401
+from realtime.tests.conftest import ada, quick_tick  # noqa: F401
+from realtime.tests.sockets import opened
 
 
 @pytest.fixture
@@ -37,3 +38,10 @@ def other_token(other_user):
 def other_api(other_token):
     """A REST client that carries grace's token."""
     return APIClient(headers={"authorization": f"Bearer {other_token}"})
+
+
+@pytest.fixture
+async def grace(hub, other_token):
+    """Grace's socket on `/ws/realtime/`."""
+    async with opened(other_token) as client:
+        yield client

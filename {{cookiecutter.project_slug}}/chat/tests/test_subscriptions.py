@@ -16,24 +16,6 @@ from realtime.tests.waiters import Waiter, events_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-async def ada(hub, access_token):
-    """Ada's socket on `/ws/realtime/`."""
-    client = Client(token=access_token)
-    await client.ready()
-    yield client
-    await client.disconnect()
-
-
-@pytest.fixture
-async def grace(hub, other_token):
-    """Grace's socket on `/ws/realtime/`."""
-    client = Client(token=other_token)
-    await client.ready()
-    yield client
-    await client.disconnect()
-
-
 async def test_a_message_goes_to_all_who_follow_the_room(room, member, ada, grace, access_token):
     """With the room's name to subscriptions, without it to a socket of the room's own."""
     own = Client("/ws/chat/lobby/", token=access_token)
@@ -190,6 +172,11 @@ async def test_a_room_over_http(room, user, member, other_token, ada, hub):
 
     assert {**event, "stream": "chat/lobby"} == message
     assert (await grace.event())["data"]["code"] == 4403
-    stranger = Waiter(other_token, "/api/streams/chat/lobby/")
-    assert await stranger.ask(accept="text/event-stream") == 403
-    assert "detail" in await stranger.json()
+
+
+async def test_strangers_over_http(room, secret_room, other_token, hub):
+    """403 for a room that one may join, 404 for one that does not exist or is private."""
+    for slug, status in ((room.slug, 403), (secret_room.slug, 404), ("nowhere", 404)):
+        stranger = Waiter(other_token, f"/api/streams/chat/{slug}/")
+        assert await stranger.ask(accept="text/event-stream") == status
+        assert "detail" in await stranger.json()

@@ -2,6 +2,8 @@
 
 import pytest
 
+from .sockets import opened
+
 
 @pytest.fixture
 def quick_tick(settings):
@@ -13,3 +15,10 @@ def quick_tick(settings):
 def no_tick(settings):
     """Put off the repair tick, so that only hints can deliver; to be named before `hub`."""
     settings.REALTIME_TICK_SECONDS = 3600
+
+
+@pytest.fixture
+async def ada(hub, access_token):
+    """Ada's open socket on `/ws/realtime/`."""
+    async with opened(access_token) as client:
+        yield client

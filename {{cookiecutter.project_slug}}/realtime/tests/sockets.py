@@ -1,7 +1,8 @@
 """A client of the ASGI application, as the tests use it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +24,15 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await in_database(condition):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def opened(token: str) -> "AsyncIterator[Client]":
+    """An open socket on `/ws/realtime/`, for as long as the block lasts."""
+    client = Client(token=token)
+    await client.ready()
+    yield client
+    await client.disconnect()
 
 
 class Client:

@@ -187,7 +187,7 @@ async def test_a_client_that_does_not_read_is_cut_off(user, access_token, hub, s
     settings.REALTIME_BUFFER_BYTES = 2_000
     client, _ = await events_of(access_token)
     connection = next(iter(hub.connections))
-    connection._unread_bytes = lambda: 10_000  # as Daphne's transport would say
+    connection._held = lambda: 10_000  # as Daphne's transport would say
 
     for n in range(4):
         await anotify_user(user.pk, {"n": n, "text": "x" * 900})

@@ -13,14 +13,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-async def client(hub, access_token):
-    """An open socket on the events of `user`."""
-    client = Client(token=access_token)
-    await client.ready()
-    return client
-
-
-@pytest.fixture
 def without_access(monkeypatch):
     """A function that decides who may not follow a user's events from now on."""
 
@@ -38,7 +30,7 @@ async def recheck(user):
 
 
 async def test_who_has_lost_access_is_closed_and_hears_nothing_more(
-    no_tick, client, user, without_access
+    no_tick, ada, user, without_access
 ):
     """After a recheck a socket whose user lost access gets 4403, and no later event."""
     without_access(lambda followers: {(user.pk, user.pk)})
@@ -46,24 +38,24 @@ async def test_who_has_lost_access_is_closed_and_hears_nothing_more(
     await recheck(user)
     await anotify_user(user.pk, {"n": 1})
 
-    assert await client.close_code() == 4403
+    assert await ada.close_code() == 4403
 
 
-async def test_those_who_may_stay_miss_nothing(no_tick, client, user):
+async def test_those_who_may_stay_miss_nothing(no_tick, ada, user):
     """A recheck lets the sockets of everybody else go on without a gap."""
     await recheck(user)
     for n in range(3):
         await anotify_user(user.pk, {"n": n})
 
-    assert [(await client.receive())["n"] for _ in range(3)] == [0, 1, 2]
-    await client.disconnect()
+    assert [(await ada.receive())["n"] for _ in range(3)] == [0, 1, 2]
+    await ada.disconnect()
 
 
-async def test_the_tick_finds_them_by_itself(quick_tick, client, without_access):
+async def test_the_tick_finds_them_by_itself(quick_tick, ada, without_access):
     """Where the channel layer lost the word, the next tick closes the socket."""
     without_access(lambda followers: followers)
 
-    assert await client.close_code() == 4403
+    assert await ada.close_code() == 4403
 
 
 async def test_access_that_was_withdrawn_during_the_connect_is_noticed(
