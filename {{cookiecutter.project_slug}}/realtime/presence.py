@@ -18,13 +18,12 @@ from .database import in_database
 from .feed import Feed, Host
 from .frames import check_payload
 from .models import Connection
+from .streams import batches
 
 logger = logging.getLogger(__name__)
 
 # Seconds after which a process that is not seen counts as dead; at least two of its ticks.
 DEAD_SECONDS = 20
-# Streams in one query.
-BATCH = 500
 
 
 class Presence:
@@ -83,11 +82,8 @@ def present(groups: Collection[str]) -> dict[str, dict[int, str]]:
     """Return the users who follow streams: their ids and names, by the stream's group."""
     name = f"user__{get_user_model().USERNAME_FIELD}"
     found: dict[str, dict[int, str]] = {}
-    ordered = list(groups)
-    for start in range(0, len(ordered), BATCH):
-        rows = Connection.objects.filter(
-            stream__in=ordered[start : start + BATCH], process__seen_at__gt=living_since()
-        )
+    for batch in batches(list(groups)):
+        rows = Connection.objects.filter(stream__in=batch, process__seen_at__gt=living_since())
         for group, user_id, username in rows.values_list("stream", "user", name).distinct():
             found.setdefault(group, {})[user_id] = username
     return found

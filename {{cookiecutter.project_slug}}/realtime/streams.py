@@ -93,7 +93,7 @@ def append_all(
         rows = _advance(stream, pks, alias) if len(pks) == 1 else {}
         if not rows:
             # Before one of several is locked: whoever waits for another's new one holds none.
-            for batch in _batches(pks):
+            for batch in batches(pks):
                 stream.ensure(batch)
             rows = _advance(stream, pks, alias)
         if missing := set(pks) - set(rows):
@@ -232,12 +232,12 @@ def positions(streams: Iterable[Stream]) -> dict[str, Position]:
             "trimmed",
         )
         for model, members in by_model.items()
-        for batch in _batches(members)
+        for batch in batches(members)
     ]
     by_label = {model._meta.label_lower: model for model in by_model}
     return {
         by_label[label].group_of(pk): Position(str(epoch), head, trimmed)
-        for together in _batches(queries, 10)
+        for together in batches(queries, 10)
         for label, pk, epoch, head, trimmed in reduce(
             lambda first, other: first.union(other, all=True), together
         )
@@ -263,7 +263,7 @@ def texts_after(positions: Iterable[tuple[Stream, int]]) -> dict[tuple[str, int]
     for model, numbers in wanted.items():
         while numbers:
             first = [(pk, min(seqs)) for pk, seqs in numbers.items()]
-            for batch in _batches(first, RANGES):
+            for batch in batches(first, RANGES):
                 texts = _read_ranges(model, batch)
                 for pk, start in batch:
                     # It serves all whom it takes further, as many are who were cut off at once.
@@ -328,12 +328,12 @@ def _advance(stream: type[Stream], pks: Sequence[Any], alias: str) -> dict[Any, 
         key = stream._meta.pk.get_db_prep_value(pks[0], connections[alias])
         return {row.pk: row for row in manager.raw(sql, [key])}
     rows = {}
-    for batch in _batches(pks):
+    for batch in batches(pks):
         # In the order of their keys, so that two callers never wait for each other.
         for row in manager.select_for_update().filter(pk__in=batch).order_by("pk"):
             row.head += 1
             rows[row.pk] = row
-    for batch in _batches(pks):
+    for batch in batches(pks):
         manager.filter(pk__in=batch).update(head=models.F("head") + 1)
     return rows
 
@@ -342,5 +342,6 @@ def _is_lock_error(error: OperationalError) -> bool:
     return getattr(error.__cause__, "pgcode", None) in LOCK_ERRORS or "locked" in str(error)
 
 
-def _batches(items: Sequence[T], size: int = BATCH) -> Iterable[Sequence[T]]:
+def batches(items: Sequence[T], size: int = BATCH) -> Iterable[Sequence[T]]:
+    """Return items in portions that one statement can take."""
     return (items[start : start + size] for start in range(0, len(items), size))
